@@ -1,0 +1,41 @@
+"""Distillation points on the levels of a feature pyramid."""
+
+from detectron2.config import LazyCall as L
+
+from diffkd_d2.distilled_model import DistillPoint
+from diffkd_d2.distillers import DiffKD, Mimic
+from diffkd_d2.norm import norm_layer
+
+
+def diffkd_points(levels, student_channels=256, teacher_channels=256, weight=1.0, latent_channels=None, **options):
+    """DiffKD between the outputs of both backbones, a distiller for each level; `options` are DiffKD's."""
+    return [
+        L(DistillPoint)(
+            student="backbone",
+            teacher="backbone",
+            key=level,
+            weight=weight,
+            distiller=L(DiffKD)(
+                student_channels=student_channels,
+                teacher_channels=teacher_channels,
+                latent_channels=latent_channels,
+                norm=L(norm_layer)(name="BN"),
+                **options,
+            ),
+        )
+        for level in levels
+    ]
+
+
+def mimic_points(levels, student_channels=256, teacher_channels=256, weight=1.0):
+    """Feature mimicking at the same places."""
+    return [
+        L(DistillPoint)(
+            student="backbone",
+            teacher="backbone",
+            key=level,
+            weight=weight,
+            distiller=L(Mimic)(student_channels=student_channels, teacher_channels=teacher_channels),
+        )
+        for level in levels
+    ]

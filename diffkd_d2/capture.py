@@ -1,0 +1,70 @@
+"""Capture what named sub-modules return, without touching the model's code."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from .errors import UserError, nearest
+
+
+class _Stop(Exception):
+    """Raised by the last hook to leave a forward whose rest nobody needs."""
+
+
+@contextmanager
+def capture(model: nn.Module, modules: Iterable[str], stop: bool = False) -> Iterator[dict[str, Any]]:
+    """Record the outputs of sub-modules during one forward of `model` inside the `with` block.
+
+    Args:
+        model: any module.
+        modules: paths as in `named_modules()`, such as `"backbone"`.
+        stop: leave the forward (and the block) as soon as all of them have run.
+
+    Yields:
+        a dict that fills up as the modules run: path -> what the module returned.
+
+    Raises:
+        UserError: before the block if a path does not exist; after it if a module did not run, or ran
+            several times (a head that is called once per level: capture the module that holds it).
+    """
+    modules = set(modules)
+    outputs: dict[str, Any] = {}
+    repeated: set[str] = set()
+
+    def record(path: str, output: Any) -> None:
+        if path in outputs:
+            repeated.add(path)
+        outputs[path] = output
+        if stop and outputs.keys() == modules:
+            raise _Stop
+
+    handles = [
+        find_module(model, path).register_forward_hook(lambda m, i, output, path=path: record(path, output))
+        for path in modules
+    ]
+    try:
+        yield outputs
+    except _Stop:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    name = type(model).__name__
+    if repeated:
+        raise UserError(f"{name}: module {sorted(repeated)} ran several times in one forward; capture its parent")
+    if outputs.keys() != modules:
+        raise UserError(f"{name}: module {sorted(modules - outputs.keys())} did not run in the forward")
+
+
+def find_module(model: nn.Module, path: str) -> nn.Module:
+    """Return the sub-module at `path`.
+
+    Raises:
+        UserError: if there is none; the line lists the paths that are most alike.
+    """
+    named = dict(model.named_modules())
+    if path not in named:
+        raise UserError(f"{type(model).__name__} has no module '{path}'{nearest(path, [n for n in named if n])}")
+    return named[path]

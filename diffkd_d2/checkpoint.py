@@ -1,0 +1,156 @@
+"""Reading checkpoints without running code from them; writing the student and the distillers."""
+
+import collections
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.checkpoint import DetectionCheckpointer
+from fvcore.common.checkpoint import _IncompatibleKeys
+
+from .errors import UserError
+
+
+class Checkpointer(DetectionCheckpointer):
+    """Detectron2's checkpointer, reading safely.
+
+    `Checkpointer(model.student, output_dir, distillers=model.points, trainer=trainer)` writes files whose
+    key `model` holds the student alone under Detectron2's own names. After `load`, `incompatible` holds
+    the missing, unexpected and wrongly shaped keys, and `sha256` the hash of the file.
+    """
+
+    incompatible: _IncompatibleKeys | None = None
+    sha256: str = ""
+
+    def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Load `path` (a file, `detectron2://...` or `https://...`); see fvcore's `Checkpointer.load`.
+
+        Raises:
+            UserError: if the file is not there, cannot be fetched, or is no readable checkpoint.
+        """
+        try:
+            return super().load(path, *args, **kwargs)
+        except UserError:
+            raise
+        except (OSError, AssertionError, KeyError, RuntimeError, AttributeError, TypeError, ValueError) as error:
+            raise UserError(f"cannot load checkpoint {path}: {_one_line(error)}") from error
+
+    def resume(self) -> bool:
+        """Load the last checkpoint of `save_dir`, every key of it; return whether there was one.
+
+        Raises:
+            UserError: if a key of the student is missing, unexpected or wrongly shaped.
+        """
+        if not self.has_checkpoint():
+            return False
+        path = self.get_checkpoint_file()
+        self.load(path)
+        require_all_keys(self.incompatible, path)
+        return True
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        self.sha256 = file_sha256(filename)
+        data = read_checkpoint(filename)
+        if filename.endswith(".pkl") and not ("model" in data and "__author__" in data):
+            # The Caffe2 files of Detectron (the ImageNet backbones): flat, or under "blobs".
+            blobs = data.get("blobs", data)
+            weights = {k: v for k, v in blobs.items() if not k.endswith("_momentum")}
+            return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
+        return data if "model" in data else {"model": data}
+
+    def _log_incompatible_keys(self, incompatible: _IncompatibleKeys) -> None:
+        self.incompatible = incompatible
+        super()._log_incompatible_keys(incompatible)
+
+
+def require_all_keys(
+    incompatible: _IncompatibleKeys | None, source: str, expected: tuple[str, ...] | list[str] = ()
+) -> None:
+    """Raise UserError naming the first keys that did not fit, unless they start with a prefix in `expected`."""
+    if incompatible is None:
+        return
+    wrong = {
+        "missing": [k for k in incompatible.missing_keys if not k.endswith("num_batches_tracked")],
+        "unexpected": list(incompatible.unexpected_keys),
+        "wrongly shaped": [f"{k} {tuple(a)} for {tuple(b)}" for k, a, b in incompatible.incorrect_shapes],
+    }
+    found = []
+    for kind, keys in wrong.items():
+        keys = [k for k in keys if not k.startswith(tuple(expected))] if expected else keys
+        if keys:
+            more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+            found.append(f"{len(keys)} {kind}: {', '.join(keys[:3])}{more}")
+    if found:
+        raise UserError(f"{source} does not fit the model: {'; '.join(found)}")
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Return the dict in a `.pkl` (numpy) or torch file; no code from the file is run.
+
+    Raises:
+        UserError: if the file is not readable as such, or holds anything but tensors, arrays and containers.
+    """
+    try:
+        if str(path).endswith(".pkl"):
+            with open(path, "rb") as file:
+                data = _ArrayUnpickler(file, encoding="latin1").load()
+        else:
+            data = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"checkpoint {path} is not there") from None
+    except Exception as error:  # unpicklers raise whatever the damage leads them to
+        raise UserError(f"cannot read checkpoint {path}: {_one_line(error)}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"checkpoint {path} holds a {type(data).__name__}, expected a dict")
+    return data
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits; UserError if it is not there."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise UserError(f"cannot read checkpoint {path}: {_one_line(error)}") from None
+    return digest.hexdigest()
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Admits numpy arrays and plain containers, nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        module = module.replace("numpy._core", "numpy.core")
+        admitted = {
+            ("collections", "OrderedDict"): collections.OrderedDict,
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+            ("numpy.core.multiarray", "_reconstruct"): _empty_array,
+            ("numpy.core.multiarray", "scalar"): _scalar,
+            ("_codecs", "encode"): _encode,
+        }
+        if (module, name) not in admitted:
+            raise pickle.UnpicklingError(f"it wants to run {module}.{name}")
+        return admitted[module, name]
+
+
+def _empty_array(*_: Any) -> np.ndarray:
+    # Its state arrives afterwards; a shape declared here would only serve to exhaust the memory.
+    return np.ndarray.__new__(np.ndarray, (0,), "b")
+
+
+def _scalar(dtype: np.dtype, data: bytes) -> np.generic:
+    return np.frombuffer(data, dtype)[0]
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    return text.encode("latin1")
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

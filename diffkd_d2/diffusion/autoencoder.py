@@ -1,0 +1,25 @@
+"""The linear autoencoder that compresses the teacher's feature."""
+
+from torch import Tensor, nn
+
+from .layers import BatchNorm2d, NormFactory
+
+
+class AutoEncoder(nn.Module):
+    """1x1 convolution and norm down to the latent, 1x1 convolution back.
+
+    Args:
+        channels: Ct of the teacher's feature.
+        latent_channels: C of the latent.
+        norm: channels -> normalisation module; it gives the latent the unit scale that the diffusion needs.
+    """
+
+    def __init__(self, channels: int, latent_channels: int, norm: NormFactory = BatchNorm2d):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(channels, latent_channels, 1), norm(latent_channels))
+        self.decoder = nn.Conv2d(latent_channels, channels, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the latent (N, C, H, W) and the reconstruction (N, Ct, H, W) of x (N, Ct, H, W)."""
+        latent = self.encoder(x)
+        return latent, self.decoder(latent)

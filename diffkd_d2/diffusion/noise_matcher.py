@@ -1,0 +1,43 @@
+"""Adaptive noise matching: how much noise a student's feature lacks."""
+
+from torch import Tensor, nn
+
+from .layers import BatchNorm2d, Bottleneck, NormFactory
+
+
+class NoiseMatcher(nn.Module):
+    """Predict gamma per sample and blend the feature with noise: gamma x + (1 - gamma) noise.
+
+    gamma = 1 adds no noise. (The paper's text and its authors' answers differ here; their code does this.)
+
+    Args:
+        channels: C of the feature.
+        logits: False for feature maps (one bottleneck), True for class logits (a 1x1 network C-2C-C).
+        norm: channels -> normalisation module.
+    """
+
+    def __init__(self, channels: int, logits: bool = False, norm: NormFactory = BatchNorm2d):
+        super().__init__()
+        self.net = (
+            nn.Sequential(
+                nn.Conv2d(channels, 2 * channels, 1),
+                norm(2 * channels),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(2 * channels, channels, 1),
+                norm(channels),
+            )
+            if logits
+            else Bottleneck(channels, reduction=8, norm=norm)
+        )
+        self.pred = nn.Linear(channels, 2)
+
+    def gamma(self, x: Tensor) -> Tensor:
+        """Return gamma in (0, 1), float32 of shape (N,), for x of shape (N, C, H, W)."""
+        pooled = self.net(x).mean(dim=(2, 3))
+        return self.pred(pooled).float().softmax(dim=1)[:, 0]
+
+    def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the blend in float32, (N, C, H, W), and gamma, (N,)."""
+        gamma = self.gamma(x)
+        weight = gamma[:, None, None, None]
+        return weight * x.float() + (1 - weight) * noise.float(), gamma

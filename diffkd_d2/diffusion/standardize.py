@@ -1,0 +1,48 @@
+"""Unit scale for a frozen teacher's features."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+class Standardize(nn.Module):
+    """Subtract the mean and divide by the standard deviation per channel, over all positions seen so far.
+
+    The diffusion adds noise of unit variance, so what it denoises must have unit variance; FPN features do
+    not. The teacher is frozen, hence the statistics are pooled over the whole run (every batch, every process)
+    and converge, instead of following the batch. In evaluation mode they stand still.
+
+    Args:
+        channels: C of the feature.
+        eps: added to the variance.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps
+        self.register_buffer("count", torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("var", torch.ones(channels))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return x (N, C, H, W) standardised, in float32; `mask` (N, 1, H, W) says which positions count."""
+        x = x.float()
+        if self.training:
+            self._update(x, mask)
+        return (x - self.mean[:, None, None]) / (self.var + self.eps).sqrt()[:, None, None]
+
+    @torch.no_grad()
+    def _update(self, x: Tensor, mask: Tensor | None) -> None:
+        mask = x.new_ones(x.shape[0], 1, *x.shape[2:]) if mask is None else mask.to(x.dtype)
+        count = mask.sum()
+        # Sums about the present mean: the plain sum of squares loses what a large mean swallows.
+        delta = (x - self.mean[:, None, None]) * mask
+        sums = torch.cat([count[None], delta.sum(dim=(0, 2, 3)), delta.square().sum(dim=(0, 2, 3))])
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            dist.all_reduce(sums)
+        count, first, second = sums[0], *sums[1:].chunk(2)
+        total = self.count + count
+        shift = first / total.clamp(min=1)
+        self.var.copy_((self.count * self.var + second) / total.clamp(min=1) - shift.square())
+        self.mean.add_(shift)
+        self.count.copy_(total)

@@ -1,0 +1,200 @@
+"""The meta-architecture: a student under training, a frozen teacher, and the points where they meet."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .capture import capture, find_module
+from .errors import UserError, nearest
+
+Key = str | int | Sequence[str | int] | None
+
+
+class DistillPoint(nn.Module):
+    """Where knowledge passes: a module of the student, one of the teacher, and the distiller between them.
+
+    Args:
+        student: path of the student's module, as in `named_modules()`.
+        teacher: path of the teacher's module.
+        distiller: module with `forward(student, teacher, mask) -> dict`: keys that start with `loss_` are
+            scalar losses, others detached scalar metrics. `loss_kd` is the one that reaches the student.
+        key: picks inside what the student's module returns: `"p3"`, an index, a path such as `(0, 2)`, or
+            None for the output itself.
+        teacher_key: the same for the teacher; None: as `key`.
+        weight: factor on all losses of the distiller.
+        name: suffix of the losses' names; None: made of the key, or of the student's path.
+    """
+
+    def __init__(
+        self,
+        student: str,
+        teacher: str,
+        distiller: nn.Module,
+        key: Key = None,
+        teacher_key: Key = None,
+        weight: float = 1.0,
+        name: str | None = None,
+    ):
+        super().__init__()
+        self.student, self.teacher, self.distiller, self.weight = student, teacher, distiller, weight
+        self.key = _key_path(key)
+        self.teacher_key = self.key if teacher_key is None else _key_path(teacher_key)
+        self.name = name or "_".join(map(str, self.key)) or student.replace(".", "_")
+
+    def forward(self, student: Any, teacher: Any, image_sizes: list[tuple[int, int]] | None) -> dict[str, Tensor]:
+        """Return the distiller's dict with the losses weighted.
+
+        Args:
+            student: what the student's module returned.
+            teacher: what the teacher's module returned.
+            image_sizes: (height, width) in pixels of each image before padding; None if unknown.
+
+        Raises:
+            UserError: if a key is not there, or the pair cannot be compared; the line names the point.
+        """
+        try:
+            pair = _pick(student, self.key, "student"), _pick(teacher, self.teacher_key, "teacher")
+            mask = None
+            if image_sizes and all(f.dim() == 4 and len(f) == len(image_sizes) for f in pair):
+                *pair, mask = _common_area(*pair, image_sizes)
+            elif pair[0].shape[2:] != pair[1].shape[2:] or len(pair[0]) != len(pair[1]):
+                raise UserError(f"student {tuple(pair[0].shape)} and teacher {tuple(pair[1].shape)} do not match")
+            outputs = self.distiller(*pair, mask)
+        except ValueError as error:
+            raise UserError(f"distillation point '{self.name}': {error}") from error
+        return {k: self.weight * v if k.startswith("loss_") else v for k, v in outputs.items()}
+
+
+class DistilledModel(nn.Module):
+    """Train a student on its own losses plus what the points add; in evaluation it is the student.
+
+    The teacher is no sub-module: it moves with `.to()`, but is in no `state_dict`, optimizer or DDP bucket,
+    and stays in eval mode. It is called with the same inputs as the student and pre-processes them itself,
+    and runs only as far as the last captured module.
+
+    Args:
+        student: any model on Detectron2's contract (list of dicts in; in training a dict of losses out).
+        teacher: frozen model on the same contract; None where there are no points.
+        points: where to distil; none makes training equal to that of the bare student.
+        shared_distiller: use the first point's distiller for all points, one set of parameters.
+
+    Raises:
+        UserError: if a module path does not exist, names repeat, or there are points but no teacher.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module | None = None,
+        points: Sequence[DistillPoint] = (),
+        shared_distiller: bool = False,
+    ):
+        super().__init__()
+        self.student = student
+        self.points = nn.ModuleList(points)
+        # Past nn.Module.__setattr__, which would register the teacher as a sub-module.
+        self.__dict__["teacher"] = None if teacher is None else teacher.requires_grad_(False).eval()
+        self.distill_scale = 1.0
+        self.metrics: dict[str, Tensor] = {}
+        if shared_distiller:
+            for point in self.points:
+                point.distiller = self.points[0].distiller
+        self._check()
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        """Return the dict of losses in training, the student's outputs in evaluation.
+
+        A point adds `loss_<what>_<point>`. `distill_scale` multiplies `loss_kd` alone, so that what trains
+        the distiller goes on while a warm-up holds the student's share back. Metrics are left in `metrics`.
+        """
+        if not self.training or not self.points:
+            return self.student(batched_inputs)
+        with torch.no_grad(), capture(self.teacher, {p.teacher for p in self.points}, stop=True) as of_teacher:
+            self.teacher(batched_inputs)
+        with capture(self.student, {p.student for p in self.points}) as of_student:
+            losses = dict(self.student(batched_inputs))
+        image_sizes = _image_sizes(batched_inputs)
+        metrics = {}
+        for point in self.points:
+            for key, value in point(of_student[point.student], of_teacher[point.teacher], image_sizes).items():
+                if key == "loss_kd":
+                    value = self.distill_scale * value
+                (losses if key.startswith("loss_") else metrics)[f"{key}_{point.name}"] = value
+        self.metrics = metrics
+        return losses
+
+    def _check(self) -> None:
+        names = [p.name for p in self.points]
+        if len(set(names)) < len(names):
+            raise UserError(f"two distillation points have one name: {names}")
+        if names and self.teacher is None:
+            raise UserError("there are distillation points but no teacher")
+        for point in self.points:
+            find_module(self.student, point.student)
+            find_module(self.teacher, point.teacher)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "DistilledModel":
+        if self.teacher is not None:
+            self.teacher._apply(fn, *args, **kwargs)
+        return super()._apply(fn, *args, **kwargs)
+
+
+def _key_path(key: Key) -> tuple[str | int, ...]:
+    if key is None:
+        return ()
+    return (key,) if isinstance(key, str | int) else tuple(key)
+
+
+def _pick(output: Any, path: tuple[str | int, ...], who: str) -> Tensor:
+    for key in path:
+        try:
+            output = output[key]
+        except (KeyError, IndexError, TypeError):
+            there = list(output) if isinstance(output, dict) else [f"a {type(output).__name__}"]
+            raise UserError(f"the {who}'s output has no '{key}'{nearest(str(key), list(map(str, there)))}") from None
+    if not isinstance(output, Tensor):
+        inside = f" with {list(output)}" if isinstance(output, dict) else ""
+        raise UserError(f"the {who}'s output is a {type(output).__name__}{inside}, not a tensor: give a key")
+    return output
+
+
+def _image_sizes(batched_inputs: Any) -> list[tuple[int, int]] | None:
+    """(height, width) of each image, or None for inputs that are not Detectron2's list of dicts."""
+    try:
+        return [tuple(x["image"].shape[-2:]) for x in batched_inputs]
+    except (TypeError, KeyError, AttributeError, IndexError):
+        return None
+
+
+def _common_area(
+    student: Tensor, teacher: Tensor, image_sizes: list[tuple[int, int]]
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Crop two maps (N, C, H, W) of one stride to their common area; say which positions hold image.
+
+    Returns:
+        the two crops, and the mask (N, 1, H, W), 1 on the image and 0 on padding, or None without padding.
+    """
+    largest = [max(size[axis] for size in image_sizes) for axis in (0, 1)]
+    stride = _stride(student, largest)
+    if stride != _stride(teacher, largest):
+        raise UserError(
+            f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} have different strides "
+            f"({stride} and {_stride(teacher, largest)}) on images of {largest[0]}x{largest[1]} pixels"
+        )
+    height, width = (min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True))
+    valid = [(math.ceil(h / stride[0]), math.ceil(w / stride[1])) for h, w in image_sizes]
+    student, teacher = student[:, :, :height, :width], teacher[:, :, :height, :width]
+    if all(h >= height and w >= width for h, w in valid):
+        return student, teacher, None
+    mask = torch.zeros(len(valid), 1, height, width)
+    for i, (h, w) in enumerate(valid):
+        mask[i, :, :h, :w] = 1
+    return student, teacher, mask.to(student.device, non_blocking=True)
+
+
+def _stride(feature: Tensor, image_size: list[int]) -> tuple[int, ...]:
+    """Pixels per position along each axis, as a power of two: padding hides the exact ratio."""
+    return tuple(2 ** round(math.log2(size / n)) for size, n in zip(image_size, feature.shape[2:], strict=True))

@@ -1,0 +1,137 @@
+"""DiffKD: Knowledge Diffusion for Distillation (NeurIPS 2023, arXiv 2305.15712)."""
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ..diffusion import AutoEncoder, Denoiser, NoiseMatcher, NoiseSchedule, Standardize
+from ..diffusion.layers import BatchNorm2d, NormFactory
+from .losses import check_channels, masked_kl, masked_mse
+
+
+class DiffKD(nn.Module):
+    """Denoise the student's feature by a diffusion model trained on the teacher's, then compare the two.
+
+    Args:
+        student_channels: Cs.
+        teacher_channels: Ct.
+        latent_channels: C, width of the autoencoder's latent; None: no autoencoder, C = Ct.
+        num_function_evals: denoiser evaluations in one sampling chain (the paper's NFE), at least 1.
+        logits: False: feature maps, MSE. True: class logits (N, Ct) or (N, Ct, H, W), KL; no autoencoder.
+        tau: temperature of the KL where `logits` is set.
+        kd_trains_denoiser: whether `loss_kd` also trains the denoiser, as in the authors' code. If not,
+            the gradient still flows through the denoiser into the student, but the denoiser learns from
+            `loss_diffusion` alone.
+        kd_weight: factor on `loss_kd`.
+        diffusion_weight: factor on `loss_diffusion`, which reaches the denoiser only.
+        ae_weight: factor on `loss_ae`, which reaches the autoencoder only.
+        norm: channels -> normalisation module.
+
+    Raises:
+        ValueError: if `logits` is combined with an autoencoder or `num_function_evals` is out of range.
+    """
+
+    def __init__(
+        self,
+        student_channels: int,
+        teacher_channels: int,
+        latent_channels: int | None = None,
+        num_function_evals: int = 5,
+        logits: bool = False,
+        tau: float = 1.0,
+        kd_trains_denoiser: bool = True,
+        kd_weight: float = 1.0,
+        diffusion_weight: float = 1.0,
+        ae_weight: float = 1.0,
+        norm: NormFactory = BatchNorm2d,
+    ):
+        super().__init__()
+        if logits and latent_channels is not None:
+            raise ValueError("class logits are distilled without an autoencoder: latent_channels must be None")
+        self.student_channels, self.teacher_channels = student_channels, teacher_channels
+        self.logits, self.tau, self.kd_trains_denoiser = logits, tau, kd_trains_denoiser
+        self.kd_weight, self.diffusion_weight, self.ae_weight = kd_weight, diffusion_weight, ae_weight
+        channels = latent_channels or teacher_channels
+        self.standardize = None if logits else Standardize(teacher_channels)
+        self.autoencoder = AutoEncoder(teacher_channels, latent_channels, norm) if latent_channels else None
+        self.align = nn.Conv2d(student_channels, channels, 1)
+        self.schedule = NoiseSchedule()
+        self.timesteps = self.schedule.sampling_timesteps(num_function_evals)
+        self.denoiser = Denoiser(channels, self.schedule.num_train_timesteps, logits, norm)
+        self.noise_matcher = NoiseMatcher(channels, logits, norm)
+        self.proj = nn.Sequential(nn.Conv2d(channels, channels, 1), norm(channels))
+
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Return `loss_kd`, `loss_diffusion`, with an autoencoder `loss_ae`, and the metric `gamma` (mean).
+
+        Args:
+            student: (N, Cs, H, W), or (N, Cs) logits.
+            teacher: (N, Ct, H, W), or (N, Ct) logits; carries no gradient.
+            mask: (N, 1, H, W), 1 where a position counts, 0 where it is padding.
+
+        Raises:
+            ValueError: if a feature has another number of channels than the distiller was built for.
+        """
+        check_channels("student", student, self.student_channels)
+        check_channels("teacher", teacher, self.teacher_channels)
+        if student.dim() == 2:
+            student, teacher = student[:, :, None, None], teacher[:, :, None, None]
+        latent, losses = self.encode(teacher, mask)
+        refined, gamma = self.refine(student)
+        if self.logits:
+            distance = masked_kl(refined, latent, self.tau, mask)
+        else:
+            distance = masked_mse(refined, latent, mask)
+        losses["loss_kd"] = self.kd_weight * distance
+        losses["loss_diffusion"] = self.diffusion_weight * self.diffusion_loss(latent, mask=mask)
+        losses["gamma"] = gamma.detach().mean()
+        return losses
+
+    def encode(self, teacher: Tensor, mask: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the latent z (N, C, H, W), detached, and `{"loss_ae"}` where there is an autoencoder."""
+        target = teacher if self.standardize is None else self.standardize(teacher, mask)
+        if self.autoencoder is None:
+            return target.detach(), {}
+        latent, reconstruction = self.autoencoder(target)
+        return latent.detach(), {"loss_ae": self.ae_weight * masked_mse(reconstruction, target, mask)}
+
+    def refine(self, student: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Match the noise, run the DDIM chain, project. The gradient flows through every step.
+
+        Args:
+            student: (N, Cs, H, W).
+            noise: standard normal (N, C, H, W); drawn anew if None.
+
+        Returns:
+            the refined feature (N, C, H, W) and gamma (N,), both float32 up to the last projection.
+        """
+        feature = self.align(student)
+        noise = torch.randn_like(feature, dtype=torch.float32) if noise is None else noise
+        x, gamma = self.noise_matcher(feature, noise)
+        for t, t_prev in zip(self.timesteps, [*self.timesteps[1:], -1], strict=True):
+            x = self.schedule.ddim_step(x, self._judge(x, t).float(), t, t_prev)
+        return self.proj(x), gamma
+
+    def diffusion_loss(
+        self, latent: Tensor, t: Tensor | None = None, noise: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """MSE between the noise put into the latent and the noise predicted (epsilon prediction).
+
+        Args:
+            latent: z (N, C, H, W), without gradient.
+            t: steps (N,), uniform in [0, T) if None.
+            noise: standard normal, the shape of z; drawn anew if None.
+            mask: as in `forward`.
+        """
+        latent = latent.float()
+        noise = torch.randn_like(latent) if noise is None else noise
+        if t is None:
+            t = torch.randint(self.schedule.num_train_timesteps, latent.shape[:1], device=latent.device)
+        return masked_mse(self.denoiser(self.schedule.add_noise(latent, noise, t), t), noise, mask)
+
+    def _judge(self, x: Tensor, t: int) -> Tensor:
+        """The denoiser as the sampling chain calls it: with or without a gradient to its parameters."""
+        if self.kd_trains_denoiser:
+            return self.denoiser(x, t)
+        frozen = {name: p.detach() for name, p in self.denoiser.named_parameters()}
+        return functional_call(self.denoiser, frozen, (x, t))

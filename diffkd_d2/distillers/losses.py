@@ -1,0 +1,31 @@
+"""Distances that distillers share; all in float32, and positions outside the mask do not count."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def masked_mse(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean squared error of two maps (N, C, H, W) over the positions where `mask` (N, 1, H, W) is set."""
+    error = F.mse_loss(pred.float(), target.float(), reduction="none").mean(dim=1, keepdim=True)
+    return _masked_mean(error, mask)
+
+
+def masked_kl(student: Tensor, teacher: Tensor, tau: float, mask: Tensor | None = None) -> Tensor:
+    """KL(teacher || student) of logits (N, C, H, W) softened by `tau`, times tau^2 (Hinton, 1503.02531)."""
+    log_student = F.log_softmax(student.float() / tau, dim=1)
+    log_teacher = F.log_softmax(teacher.float() / tau, dim=1)
+    error = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1, keepdim=True)
+    return tau**2 * _masked_mean(error, mask)
+
+
+def check_channels(what: str, feature: Tensor, channels: int) -> None:
+    """Raise ValueError where a feature (N, C, ...) has another number of channels than the config says."""
+    if feature.shape[1] != channels:
+        raise ValueError(f"the {what}'s feature has {feature.shape[1]} channels, the config says {channels}")
+
+
+def _masked_mean(error: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is None:
+        return error.mean()
+    mask = mask.to(error.dtype)
+    return (error * mask).sum() / mask.sum().clamp(min=1)

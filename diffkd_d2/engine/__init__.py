@@ -1,0 +1,1 @@
+"""What `train_net.py` adds to Detectron2's engine: the training step, the hooks, the start-up checks."""

@@ -1,0 +1,51 @@
+"""Hooks of a distillation run."""
+
+from detectron2.engine import HookBase
+
+from ..distilled_model import DistilledModel
+from ..errors import UserError
+
+
+class DistillHook(HookBase):
+    """Move the weight of `loss_kd` through its window and write the distillers' metrics to the event storage.
+
+    Args:
+        model: the model in training, not its DDP wrapper.
+        start_iter: `loss_kd` weighs nothing before; the losses that train the distiller run from the start.
+        warmup_iters: from there it rises linearly to its full weight.
+        stop_iter: it weighs nothing from here on; None: never stops.
+        period: iterations between two writings of the metrics.
+
+    Raises:
+        UserError: if the window is empty or a bound is negative.
+    """
+
+    def __init__(
+        self,
+        model: DistilledModel,
+        start_iter: int = 0,
+        warmup_iters: int = 0,
+        stop_iter: int | None = None,
+        period: int = 20,
+    ):
+        if start_iter < 0 or warmup_iters < 0 or (stop_iter is not None and stop_iter <= start_iter):
+            raise UserError(f"distill window: start {start_iter}, warm-up {warmup_iters}, stop {stop_iter}")
+        self.model, self.period = model, period
+        self.start_iter, self.warmup_iters, self.stop_iter = start_iter, warmup_iters, stop_iter
+
+    def scale(self, iteration: int) -> float:
+        """Return the factor on `loss_kd` at an iteration, in [0, 1]."""
+        if self.stop_iter is not None and iteration >= self.stop_iter:
+            return 0.0
+        done = iteration + 1 - self.start_iter
+        return min(max(done, 0) / (self.warmup_iters + 1), 1.0)
+
+    def before_step(self) -> None:
+        """Set the factor for this iteration."""
+        self.model.distill_scale = self.scale(self.trainer.iter)
+
+    def after_step(self) -> None:
+        """Write `gamma_<point>` and the like; reading them waits for the device, hence not at every step."""
+        if (self.trainer.iter + 1) % self.period == 0 and self.model.metrics:
+            scalars = {name: float(value) for name, value in self.model.metrics.items()}
+            self.trainer.storage.put_scalars(**scalars, distill_scale=self.model.distill_scale)

@@ -1,0 +1,123 @@
+"""Start-up: configs, processes, data and the report of what is about to train."""
+
+import argparse
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from detectron2.config import LazyConfig, instantiate
+from detectron2.data import DatasetCatalog
+from detectron2.utils import comm
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import nn
+
+from ..errors import UserError, nearest
+
+logger = logging.getLogger(__name__)
+
+
+def load_config(path: str, overrides: list[str]) -> DictConfig:
+    """Load a LazyConfig and apply `key=value` overrides; `+key=value` adds a key.
+
+    Raises:
+        UserError: if the file is not there, an override is no `key=value`, or its key does not exist.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"no config file '{path}'")
+    cfg = LazyConfig.load(path)
+    for override in overrides:
+        key, equals, _ = override.partition("=")
+        if not equals:
+            raise UserError(f"override '{override}' is not of the form key=value")
+        if not key.startswith("+"):
+            _require_key(cfg, key)
+    try:
+        return LazyConfig.apply_overrides(cfg, [o.removeprefix("+") for o in overrides])
+    except Exception as error:  # hydra's parser and omegaconf each raise their own kinds
+        raise UserError(f"cannot apply overrides: {str(error).splitlines()[0]}") from error
+
+
+def _require_key(cfg: DictConfig, key: str) -> None:
+    node: Any = cfg
+    parts = key.split(".")
+    for i, part in enumerate(parts):
+        if isinstance(node, ListConfig) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, DictConfig) and part in node:
+            node = node._get_node(part) if OmegaConf.is_missing(node, part) else node[part]
+        else:
+            prefix = ".".join(parts[:i])
+            names = [f"{prefix}.{k}" if prefix else str(k) for k in node] if isinstance(node, DictConfig) else []
+            raise UserError(f"the config has no key '{key}'{nearest('.'.join(parts[: i + 1]), names)}")
+
+
+def choose_device(args: argparse.Namespace, cfg: DictConfig) -> None:
+    """Set `cfg.train.device`: the CPU for `--num-gpus 0` or where there is no GPU and none was asked for by number.
+
+    Raises:
+        UserError: if more GPUs were asked for than there are.
+    """
+    available = torch.cuda.device_count()
+    if args.num_gpus > max(available, 1):
+        raise UserError(f"--num-gpus {args.num_gpus}, but this machine has {available}")
+    if args.num_gpus == 0 or available == 0:
+        cfg.train.device = "cpu"
+
+
+def join_torchrun() -> None:
+    """Join the process group that torchrun describes in the environment: nccl on GPUs, gloo without."""
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    local_rank, local_world = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    use_cuda = torch.cuda.device_count() >= local_world
+    if use_cuda:
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group("nccl" if use_cuda else "gloo")
+    # Detectron2 wants a group per machine, and v0.6 sets it only inside its own launch().
+    for first in range(0, world, local_world):
+        ranks = list(range(first, first + local_world))
+        group = dist.new_group(ranks)
+        if rank in ranks:
+            comm._LOCAL_PROCESS_GROUP = group
+
+
+def build_loader(node: DictConfig) -> Any:
+    """Instantiate a data loader.
+
+    Raises:
+        UserError: if a dataset is unknown or its files are not there; the line names the folder and the variable.
+    """
+    root = os.environ.get("DETECTRON2_DATASETS", "datasets")
+    try:
+        return instantiate(node)
+    except FileNotFoundError as error:
+        where = error.filename or str(error)
+        raise UserError(f"dataset: {where} is not there (DETECTRON2_DATASETS is '{root}')") from error
+    except KeyError as error:
+        if "is not registered" not in str(error):
+            raise
+        wanted = [name for name in _names(node) if name not in DatasetCatalog.list()]
+        raise UserError(f"unknown dataset {wanted}{nearest(str(wanted[0]), DatasetCatalog.list())}") from error
+
+
+def _names(node: DictConfig) -> list[str]:
+    names = OmegaConf.select(node, "dataset.names", default=[])
+    return [names] if isinstance(names, str) else list(names)
+
+
+def log_parameters(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Log, per part of the model, how many parameters it has and how many are in the optimizer, and its groups."""
+    in_optimizer = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    for name, part in (("student", model.student), ("distillers", model.points)):
+        params = list(part.parameters())
+        trained = sum(p.numel() for p in params if id(p) in in_optimizer)
+        total = sum(p.numel() for p in params)
+        logger.info(f"{name}: {total / 1e6:.2f} M parameters, {trained / 1e6:.2f} M of them in the optimizer")
+    groups: dict[tuple[float, float], int] = {}
+    for group in optimizer.param_groups:
+        key = (group["lr"], group.get("weight_decay", 0.0))
+        groups[key] = groups.get(key, 0) + sum(p.numel() for p in group["params"])
+    for (lr, decay), count in groups.items():
+        logger.info(f"optimizer group: lr {lr:g}, weight decay {decay:g}, {count / 1e6:.2f} M parameters")

@@ -1,0 +1,16 @@
+"""The one exception that means: the user can mend this; print its line and stop."""
+
+
+import difflib
+
+
+class UserError(ValueError):
+    """Wrong input: a file, a config key, a pairing. `train_net.py` prints it as one line and exits with 2."""
+
+
+def nearest(name: str, names: list[str], count: int = 3) -> str:
+    """Return a clause naming the names most like `name`, or the first dozen where none is alike."""
+    close = difflib.get_close_matches(name, names, n=count, cutoff=0.5)
+    if close:
+        return f"; the nearest names: {', '.join(close)}"
+    return f"; there are: {', '.join(names[:12])}" if names else "; there are none"

@@ -1,0 +1,65 @@
+"""Teachers: any Detectron2 model with trained weights, frozen."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from detectron2 import model_zoo
+from detectron2.config import get_cfg
+from detectron2.modeling import build_model
+from torch import nn
+
+from .checkpoint import Checkpointer, require_all_keys
+from .errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def load_teacher(model: nn.Module, weights: str, expected_missing: Sequence[str] = ()) -> nn.Module:
+    """Load trained weights into `model`, every key of them, and freeze it in eval mode.
+
+    Args:
+        model: any Detectron2 model, with its own pixel mean, std and channel order.
+        weights: a path, `detectron2://...` or `https://...`; Detectron2's `.pkl` and `.pth` formats.
+        expected_missing: prefixes of keys that may be missing, unexpected or of another shape.
+
+    Raises:
+        UserError: if there are no weights, the file cannot be read, a key does not fit, or a value is not finite.
+    """
+    if not weights:
+        raise UserError("the teacher has no weights: set model.teacher.weights to its checkpoint")
+    checkpointer = Checkpointer(model)
+    checkpointer.load(weights)
+    require_all_keys(checkpointer.incompatible, f"teacher checkpoint {weights}", tuple(expected_missing))
+    state = model.state_dict()
+    for key, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise UserError(f"teacher checkpoint {weights}: {key} holds values that are not finite")
+    size = sum(p.numel() for p in model.parameters())
+    logger.info(
+        f"Teacher {type(model).__name__}: {size / 1e6:.2f} M parameters, {len(state)} keys loaded from "
+        f"{weights} (sha256 {checkpointer.sha256[:12]})"
+    )
+    return model.requires_grad_(False).eval()
+
+
+def yaml_model(config: str, opts: Sequence[str | int | float] = ()) -> nn.Module:
+    """Build the model of one of Detectron2's YAML configs, for a LazyConfig node.
+
+    Args:
+        config: path of a YAML file, or a name in the zoo such as "COCO-Detection/faster_rcnn_R_101_FPN_3x.yaml".
+        opts: alternating keys and values that override it.
+
+    Raises:
+        UserError: if there is no such config.
+    """
+    cfg = get_cfg()
+    try:
+        cfg.merge_from_file(config if Path(config).is_file() else model_zoo.get_config_file(config))
+    except RuntimeError as error:
+        raise UserError(f"no YAML config '{config}': neither a file nor a name in Detectron2's zoo") from error
+    cfg.merge_from_list(list(opts))
+    # The whole model is moved later, once, with the student.
+    cfg.MODEL.DEVICE = "cpu"
+    return build_model(cfg)

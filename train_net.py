@@ -1,0 +1,151 @@
+#!/usr/bin/env python
+"""Train or evaluate a model that a LazyConfig describes: a student with a teacher, or either alone.
+
+    python train_net.py --config-file configs/coco/diffkd_r50.py --num-gpus 8
+    torchrun --nproc-per-node 2 train_net.py --config-file configs/shapes/diffkd_r18.py
+    python train_net.py --config-file configs/shapes/diffkd_r18.py --eval-teacher
+"""
+
+import json
+import logging
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from diffkd_d2.errors import UserError
+
+try:
+    from detectron2.config import instantiate
+    from detectron2.engine import default_argument_parser, default_setup, default_writers, hooks, launch
+    from detectron2.engine.defaults import create_ddp_model
+    from detectron2.evaluation import inference_on_dataset, print_csv_format
+    from detectron2.utils import comm
+except ImportError as error:
+    sys.exit(f"error: Detectron2 is missing ({error}): install it from its repository, or `pip install ./packaging/detectron2`")
+
+from diffkd_d2.checkpoint import Checkpointer
+from diffkd_d2.engine.hooks import DistillHook
+from diffkd_d2.engine.setup import build_loader, choose_device, join_torchrun, load_config, log_parameters
+from diffkd_d2.engine.trainer import Trainer
+
+logger = logging.getLogger("diffkd_d2")
+
+
+def argument_parser() -> ArgumentParser:
+    """Detectron2's options and `--eval-teacher`."""
+    parser = default_argument_parser(epilog=__doc__)
+    parser.add_argument("--eval-teacher", action="store_true", help="evaluate the teacher on the student's test data")
+    return parser
+
+
+def evaluate(cfg, model: nn.Module) -> dict:
+    """Evaluate a plain Detectron2 model on the config's test data; return Detectron2's dict of results."""
+    loader = build_loader(cfg.dataloader.test)
+    results = inference_on_dataset(model, loader, instantiate(cfg.dataloader.evaluator))
+    if comm.is_main_process():
+        print_csv_format(results)
+    return results
+
+
+def write_results(cfg, results: dict, name: str = "results.json") -> None:
+    """Write the final evaluation into the output folder; a crash leaves the former file."""
+    if comm.is_main_process():
+        path = Path(cfg.train.output_dir) / name
+        partial = path.with_suffix(".tmp")
+        partial.write_text(json.dumps(results, indent=2) + "\n")
+        partial.replace(path)
+
+
+def do_train(args: Namespace, cfg) -> None:
+    """Train the student and evaluate it at the end."""
+    model = instantiate(cfg.model).to(cfg.train.device)
+    cfg.optimizer.params.model = model
+    optimizer = instantiate(cfg.optimizer)
+    log_parameters(model, optimizer)
+    loader = build_loader(cfg.dataloader.train)
+
+    ddp = dict(cfg.train.ddp, **({"device_ids": None} if cfg.train.device == "cpu" else {}))
+    trainer = Trainer(
+        create_ddp_model(model, **ddp),
+        loader,
+        optimizer,
+        amp=cfg.train.amp.dtype,
+        clip_norm=cfg.train.clip_norm,
+        clip_modules=[model.student, model.points],
+    )
+    checkpointer = Checkpointer(model.student, cfg.train.output_dir, distillers=model.points, trainer=trainer)
+    results: dict = {}
+
+    def evaluate_student() -> dict:
+        results.update(evaluate(cfg, model.student))
+        return results
+
+    main = comm.is_main_process()
+    writers = default_writers(cfg.train.output_dir, cfg.train.max_iter) if main else []
+    trainer.register_hooks(
+        [
+            hooks.IterationTimer(),
+            hooks.LRScheduler(scheduler=instantiate(cfg.lr_multiplier)),
+            DistillHook(model, **cfg.distill, period=cfg.train.log_period),
+            hooks.PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
+            hooks.EvalHook(cfg.train.eval_period, evaluate_student),
+            hooks.PeriodicWriter(writers, period=cfg.train.log_period) if main else None,
+        ]
+    )
+    if args.resume and checkpointer.resume():
+        start_iter = trainer.iter + 1
+    else:
+        checkpointer.load(cfg.train.init_checkpoint, checkpointables=[])
+        start_iter = 0
+    trainer.train(start_iter, cfg.train.max_iter)
+    write_results(cfg, results or evaluate_student())
+
+
+def do_eval(args: Namespace, cfg) -> None:
+    """Evaluate the teacher, or the student from `train.init_checkpoint` or the output folder's last checkpoint."""
+    if args.eval_teacher:
+        if "teacher" not in cfg.model:
+            raise UserError(f"{args.config_file} has no teacher to evaluate")
+        teacher = instantiate(cfg.model.teacher).to(cfg.train.device)
+        write_results(cfg, evaluate(cfg, teacher), "results_teacher.json")
+        return
+    student = instantiate(cfg.model.student).to(cfg.train.device)
+    checkpointer = Checkpointer(student, cfg.train.output_dir)
+    path = cfg.train.init_checkpoint
+    if not path and checkpointer.has_checkpoint():
+        path = checkpointer.get_checkpoint_file()
+    if not path:
+        raise UserError(f"nothing to evaluate: no train.init_checkpoint, no checkpoint in {cfg.train.output_dir}")
+    checkpointer.load(path, checkpointables=[])
+    write_results(cfg, evaluate(cfg, student))
+
+
+def run(args: Namespace) -> None:
+    """What each process does."""
+    try:
+        cfg = load_config(args.config_file, args.opts)
+        choose_device(args, cfg)
+        default_setup(cfg, args)
+        do_eval(args, cfg) if args.eval_only or args.eval_teacher else do_train(args, cfg)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def main() -> None:
+    """Parse the command line and start the processes."""
+    args = argument_parser().parse_args()
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        join_torchrun()
+        args.num_gpus = min(torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"]))
+        run(args)
+        return
+    launch(run, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+
+
+if __name__ == "__main__":
+    main()
