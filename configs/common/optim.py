@@ -6,14 +6,14 @@ from detectron2.config import LazyCall as L
 from diffkd_d2.solver import distill_optimizer_params
 
 SGD = L(torch.optim.SGD)(
-    params=L(distill_optimizer_params)(base_lr="${...lr}", distiller_lr_factor=1.0, weight_decay_norm=0.0),
+    params=L(distill_optimizer_params)(base_lr="${..lr}", distiller_lr_factor=1.0, weight_decay_norm=0.0),
     lr=0.02,
     momentum=0.9,
     weight_decay=1e-4,
 )
 
 AdamW = L(torch.optim.AdamW)(
-    params=L(distill_optimizer_params)(base_lr="${...lr}", distiller_lr_factor=1.0, weight_decay_norm=0.0),
+    params=L(distill_optimizer_params)(base_lr="${..lr}", distiller_lr_factor=1.0, weight_decay_norm=0.0),
     lr=1e-3,
     weight_decay=1e-2,
 )

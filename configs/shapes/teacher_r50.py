@@ -1,14 +1,20 @@
 """The teacher of `shapes`: RetinaNet on a slim ResNet-50, trained to the end."""
 
+import detectron2.data.transforms as T
+from detectron2.config import LazyCall as L
+
+from diffkd_d2.distilled_model import DistilledModel
+
 from ..common.data.shapes import dataloader
 from ..common.models.slim_retinanet import slim_retinanet
 from ..common.optim import AdamW as optimizer
 from ..common.schedule import cosine as lr_multiplier
 from ..common.train import distill, train
-from diffkd_d2.distilled_model import DistilledModel
-from detectron2.config import LazyCall as L
 
 model = L(DistilledModel)(student=slim_retinanet(depth=50, width=24, channels=96, num_convs=4), points=[])
-train.max_iter = 20000
+dataloader.train.mapper.augmentations.append(L(T.RandomFlip)(horizontal=False, vertical=True))
+dataloader.train.total_batch_size = 32
+optimizer.lr = 2e-3
+train.max_iter = 4000
 train.clip_norm = 10.0
 train.output_dir = "output/shapes/teacher_r50"
