@@ -1,0 +1,30 @@
+"""What every test has: the same seeds, no network, and the real data where it is there."""
+
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # diffusers is used for its arithmetic, not for its files
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def seeds() -> None:
+    """Start each test from the same random state, so that none depends on what ran before it."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Return the folder of real images that lies beside the repository, or skip the test."""
+    path = REPO.parent / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip("no real data: ../shared/data is not there")
+    return path
