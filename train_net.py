@@ -1,13 +1,12 @@
 #!/usr/bin/env python
 """Train or evaluate a model that a LazyConfig describes: a student with a teacher, or either alone.
 
-    python train_net.py --config-file configs/coco/diffkd_r50.py --num-gpus 8
-    torchrun --nproc-per-node 2 train_net.py --config-file configs/shapes/diffkd_r18.py
-    python train_net.py --config-file configs/shapes/diffkd_r18.py --eval-teacher
+python train_net.py --config-file configs/coco/diffkd_r50.py --num-gpus 8
+torchrun --nproc-per-node 2 train_net.py --config-file configs/shapes/diffkd_r18.py
+python train_net.py --config-file configs/shapes/diffkd_r18.py --eval-teacher
 """
 
 import json
-import logging
 import os
 import sys
 from argparse import ArgumentParser, Namespace
@@ -24,15 +23,14 @@ try:
     from detectron2.engine.defaults import create_ddp_model
     from detectron2.evaluation import inference_on_dataset, print_csv_format
     from detectron2.utils import comm
+    from detectron2.utils.logger import setup_logger
 except ImportError as error:
-    sys.exit(f"error: Detectron2 is missing ({error}): install it from its repository, or `pip install ./packaging/detectron2`")
+    sys.exit(f"error: {error}: install Detectron2 from its repository, or `pip install ./packaging/detectron2`")
 
 from diffkd_d2.checkpoint import Checkpointer
 from diffkd_d2.engine.hooks import DistillHook
 from diffkd_d2.engine.setup import build_loader, choose_device, join_torchrun, load_config, log_parameters
 from diffkd_d2.engine.trainer import Trainer
-
-logger = logging.getLogger("diffkd_d2")
 
 
 def argument_parser() -> ArgumentParser:
@@ -56,7 +54,9 @@ def write_results(cfg, results: dict, name: str = "results.json") -> None:
     if comm.is_main_process():
         path = Path(cfg.train.output_dir) / name
         partial = path.with_suffix(".tmp")
-        partial.write_text(json.dumps(results, indent=2) + "\n")
+        # JSON has no NaN: a metric without any object to measure is null.
+        text = json.dumps(results, indent=2, default=float).replace("NaN", "null")
+        partial.write_text(text + "\n")
         partial.replace(path)
 
 
@@ -130,6 +130,7 @@ def run(args: Namespace) -> None:
         cfg = load_config(args.config_file, args.opts)
         choose_device(args, cfg)
         default_setup(cfg, args)
+        setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="diffkd_d2")
         do_eval(args, cfg) if args.eval_only or args.eval_teacher else do_train(args, cfg)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -196,5 +196,10 @@ def _common_area(
 
 
 def _stride(feature: Tensor, image_size: list[int]) -> tuple[int, ...]:
-    """Pixels per position along each axis, as a power of two: padding hides the exact ratio."""
-    return tuple(2 ** round(math.log2(size / n)) for size, n in zip(image_size, feature.shape[2:], strict=True))
+    """Pixels per position along each axis, as a power of two.
+
+    A padded map covers at least the image, so the ratio falls short of the stride: round it up. The tenth lets
+    through what rounds a size down.
+    """
+    ratios = [size / n for size, n in zip(image_size, feature.shape[2:], strict=True)]
+    return tuple(2 ** math.ceil(math.log2(ratio) - 0.1) for ratio in ratios)

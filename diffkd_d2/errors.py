@@ -1,6 +1,5 @@
 """The one exception that means: the user can mend this; print its line and stop."""
 
-
 import difflib
 
 

@@ -127,17 +127,11 @@ def test_importing_the_core_loads_no_detectron2() -> None:
         "heavy = {'detectron2', 'fvcore', 'omegaconf', 'torchvision', 'cv2', 'timm'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 
 
 def test_the_package_itself_loads_nothing() -> None:
-    program = (
-        "import sys; before = set(sys.modules); import diffkd_d2; print(sorted(set(sys.modules) - before))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, check=False
-    )
+    program = "import sys; before = set(sys.modules); import diffkd_d2; print(sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "['diffkd_d2']"), done.stderr

@@ -1,10 +1,12 @@
 """DiffKD on P3 to P5: RetinaNet slim R18 from slim R50."""
 
+from detectron2.config import LazyCall as L
+
+from diffkd_d2.teacher import load_teacher
+
 from ..common.distill.fpn import diffkd_points
 from ..common.models.slim_retinanet import slim_retinanet
 from .student_r18 import dataloader, distill, lr_multiplier, model, optimizer, train
-from detectron2.config import LazyCall as L
-from diffkd_d2.teacher import load_teacher
 
 model.teacher = L(load_teacher)(
     model=slim_retinanet(depth=50, width=24, channels=96, num_convs=4),

@@ -1,6 +1,6 @@
 """`shapes`: a procedural dataset in COCO's layout, written to disk once, the same bytes for the same seed.
 
-    python -m diffkd_d2.data.shapes --root datasets
+python -m diffkd_d2.data.shapes --root datasets
 """
 
 import argparse
@@ -25,9 +25,7 @@ _FORMAT = 1
 _CROP_SIZE = 64
 
 
-def generate(
-    root: str | Path, num_train: int = 2000, num_val: int = 500, size: int = 128, seed: int = 0
-) -> Path:
+def generate(root: str | Path, num_train: int = 2000, num_val: int = 500, size: int = 128, seed: int = 0) -> Path:
     """Write the dataset to `root/shapes` unless it is there already.
 
     Beside COCO's `train`, `val` and `annotations/instances_*.json` (polygons; RLE for crowd regions and for
@@ -146,9 +144,7 @@ def _segmentation(mask: np.ndarray, crowd: bool) -> list[list[float]] | dict[str
     return dict(size=[int(n) for n in rle["size"]], counts=rle["counts"].decode("ascii"))
 
 
-def _panoptic(
-    scene: Scene, instances: list[dict[str, Any]]
-) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
+def _panoptic(scene: Scene, instances: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
     """Return sem-seg labels (0: any thing, then STUFF), segment ids (H, W) and the segments' records."""
     ids = np.zeros(scene.ground.shape, np.int64)
     sem_seg = scene.ground + 1

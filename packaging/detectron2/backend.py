@@ -34,7 +34,9 @@ REQUIRES = (
 )
 
 
-def build_wheel(wheel_directory: str, config_settings: dict | None = None, metadata_directory: str | None = None) -> str:
+def build_wheel(
+    wheel_directory: str, config_settings: dict | None = None, metadata_directory: str | None = None
+) -> str:
     """Build the wheel into `wheel_directory` and return its file name (PEP 517)."""
     with tempfile.TemporaryDirectory() as folder:
         files = wheel_files(read_archive(fetch_archive(Path(folder))))
@@ -47,7 +49,9 @@ def fetch_archive(folder: Path) -> Path:
     """Download the archive from the package index that pip is set up for, and check its hash."""
     from unearth import PackageFinder
 
-    finder = PackageFinder(index_urls=_index_urls(), find_links=_pip_setting("find-links"), no_binary=["pb1-detectron2"])
+    finder = PackageFinder(
+        index_urls=_index_urls(), find_links=_pip_setting("find-links"), no_binary=["pb1-detectron2"]
+    )
     best = finder.find_best_match(ARCHIVE).best
     if best is None:
         raise RuntimeError(f"the package index has no {ARCHIVE}")
@@ -78,12 +82,15 @@ def wheel_files(archive: dict[str, bytes]) -> dict[str, bytes]:
         prefix = f"projects/{project}/"
         for name, data in archive.items():
             if name.startswith(prefix):
-                files[f"detectron2/projects/{project.split('/')[1]}/{name[len(prefix):]}"] = data
+                files[f"detectron2/projects/{project.split('/')[1]}/{name[len(prefix) :]}"] = data
     python = {name: data.decode() for name, data in files.items() if name.endswith(".py")}
     files.update({name: text.encode() for name, text in apply(python).items()})
     files["detectron2/_C.py"] = (Path(__file__).parent / "_C.py").read_bytes()
     info = f"{NAME}-{VERSION}.dist-info"
-    metadata = [f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {VERSION}\nLicense: Apache-2.0", "Requires-Python: >=3.10"]
+    metadata = [
+        f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {VERSION}\nLicense: Apache-2.0",
+        "Requires-Python: >=3.10",
+    ]
     files[f"{info}/METADATA"] = "\n".join([*metadata, *(f"Requires-Dist: {r}" for r in REQUIRES), ""]).encode()
     files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: diffkd_d2\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     files[f"{info}/LICENSE"] = archive["LICENSE"]

@@ -27,6 +27,4 @@ dataloader.test = L(build_detection_test_loader)(
     mapper=L(DatasetMapper)(is_train=False, augmentations=[], image_format="BGR"),
     num_workers=1,
 )
-dataloader.evaluator = L(COCOEvaluator)(
-    dataset_name="${..test.dataset.names}", tasks=["bbox"], use_fast_impl=False
-)
+dataloader.evaluator = L(COCOEvaluator)(dataset_name="${..test.dataset.names}", tasks=["bbox"], use_fast_impl=False)

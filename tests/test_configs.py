@@ -1,0 +1,37 @@
+"""Every shipped config loads, and builds the method that its name says."""
+
+from pathlib import Path
+
+import pytest
+from detectron2.config import instantiate
+from omegaconf import OmegaConf
+
+from diffkd_d2.distillers import DiffKD, Mimic
+from diffkd_d2.engine.setup import load_config
+from diffkd_d2.errors import UserError
+
+ROOT = Path(__file__).parent.parent / "configs"
+LEAVES = sorted(p for p in ROOT.glob("*/*.py") if p.parent.name != "common")
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_the_config_builds_what_its_name_says(path, monkeypatch):
+    cfg = load_config(str(path), [])
+    method = {"diffkd": DiffKD, "mimic": Mimic}.get(path.stem.split("_")[0])
+    points = [instantiate(p) for p in cfg.model.points]
+    assert {type(p.distiller) for p in points} == ({method} if method else set())
+    assert ("teacher" in cfg.model) == (method is not None)
+    student = instantiate(cfg.model.student)
+    modules = dict(student.named_modules())
+    assert all(p.student in modules for p in points)
+    assert cfg.train.output_dir.endswith(path.stem)
+
+
+def test_a_key_that_does_not_exist_is_an_error_with_the_nearest_names():
+    path = str(ROOT / "shapes" / "diffkd_r18.py")
+    with pytest.raises(UserError, match="train.max_itr.*train.max_iter"):
+        load_config(path, ["train.max_itr=5"])
+    with pytest.raises(UserError, match="key=value"):
+        load_config(path, ["train.max_iter"])
+    cfg = load_config(path, ["model.points.1.weight=7", "train.max_iter=5"])
+    assert (OmegaConf.select(cfg, "model.points")[1].weight, cfg.train.max_iter) == (7, 5)

@@ -1,0 +1,77 @@
+"""The parts of DiffKD against references written apart from them."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from torch import nn
+
+from diffkd_d2.diffusion import Denoiser, NoiseMatcher, NoiseSchedule, Standardize
+
+
+def reference_scheduler() -> DDIMScheduler:
+    return DDIMScheduler(1000, beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=False)
+
+
+def test_add_noise_equals_diffusers():
+    x, noise, t = torch.randn(4, 3, 5, 7), torch.randn(4, 3, 5, 7), torch.tensor([0, 10, 500, 999])
+    expected = reference_scheduler().add_noise(x, noise, t)
+    torch.testing.assert_close(NoiseSchedule().add_noise(x, noise, t), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_five_step_chain_equals_diffusers():
+    schedule, reference = NoiseSchedule(), reference_scheduler()
+    reference.set_timesteps(10)
+    steps = schedule.sampling_timesteps(5)
+    assert steps == [400, 300, 200, 100, 0] == reference.timesteps[5:].tolist()
+    ours = theirs = torch.randn(2, 3, 4, 5)
+    for t, t_prev in zip(steps, [*steps[1:], -1], strict=True):
+        ours = schedule.ddim_step(ours, torch.tanh(ours + t / 1000), t, t_prev)
+        theirs = reference.step(torch.tanh(theirs + t / 1000), t, theirs, eta=0.0).prev_sample
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_last_step_recovers_the_clean_sample():
+    schedule = NoiseSchedule()
+    x0, noise = torch.randn(1, 2, 3, 3), torch.randn(1, 2, 3, 3)
+    noisy = schedule.add_noise(x0, noise, torch.tensor([300]))
+    torch.testing.assert_close(schedule.ddim_step(noisy, noise, 300, -1), x0, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [0, 501])
+def test_number_of_evaluations_out_of_range_is_an_error(steps):
+    with pytest.raises(ValueError, match="num_steps"):
+        NoiseSchedule().sampling_timesteps(steps)
+
+
+def test_gamma_one_adds_no_noise_and_gamma_zero_nothing_else():
+    matcher = NoiseMatcher(8)
+    x, noise = torch.randn(3, 8, 4, 4), torch.randn(3, 8, 4, 4)
+    nn.init.zeros_(matcher.pred.weight)
+    for bias, expected in (((100.0, 0.0), x), ((0.0, 100.0), noise)):
+        matcher.pred.bias.data = torch.tensor(bias)
+        blend, gamma = matcher(x, noise)
+        torch.testing.assert_close(blend, expected)
+        assert gamma.shape == (3,)
+
+
+def test_standardize_pools_over_batches_and_leaves_padding_out():
+    first, second = torch.randn(2, 3, 4, 5) * 7 + 90, torch.randn(1, 3, 6, 2) * 3 - 5
+    mask = torch.ones(2, 1, 4, 5)
+    mask[1, :, :, 3:] = 0
+    module = Standardize(3)
+    module(torch.where(mask.bool(), first, torch.tensor(1e4)), mask)
+    module(second)
+    kept = torch.cat([first[0].flatten(1), first[1, :, :, :3].flatten(1), second[0].flatten(1)], dim=1)
+    torch.testing.assert_close(module.mean, kept.mean(dim=1), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(module.var, kept.var(dim=1, unbiased=False), rtol=1e-3, atol=1e-2)
+    before = module.mean.clone()
+    module.eval()(torch.randn(1, 3, 2, 2))
+    assert torch.equal(module.mean, before)
+
+
+def test_denoiser_takes_one_step_for_all_or_one_each():
+    torch.manual_seed(0)
+    denoiser = Denoiser(8).eval()
+    x = torch.randn(2, 8, 3, 5)
+    torch.testing.assert_close(denoiser(x, 400), denoiser(x, torch.tensor([400, 400])))
+    assert not torch.allclose(denoiser(x, 400), denoiser(x, 0))

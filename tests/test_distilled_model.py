@@ -1,0 +1,143 @@
+"""The meta-architecture's contracts (design: "Contracts")."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from diffkd_d2.capture import capture
+from diffkd_d2.distilled_model import DistilledModel, DistillPoint
+from diffkd_d2.distillers import Mimic
+from diffkd_d2.errors import UserError
+
+
+class Net(nn.Module):
+    """A detector in small: a pyramid of two levels, a head, a dict of losses."""
+
+    def __init__(self, channels: int, divisor: int = 8):
+        super().__init__()
+        self.backbone = Pyramid(channels)
+        self.head = nn.Conv2d(channels, 1, 1)
+        self.norm = nn.BatchNorm2d(1)
+        self.divisor, self.head_calls = divisor, 0
+
+    def forward(self, inputs):
+        size = [-(-max(x["image"].shape[i] for x in inputs) // self.divisor) * self.divisor for i in (1, 2)]
+        batch = torch.zeros(len(inputs), 3, *size)
+        for row, x in zip(batch, inputs, strict=True):
+            row[:, : x["image"].shape[1], : x["image"].shape[2]] = x["image"]
+        features = self.backbone(batch)
+        self.head_calls += 1
+        out = self.norm(self.head(features["p2"]))
+        return {"loss_task": out.square().mean()} if self.training else out
+
+
+class Pyramid(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.p2 = nn.Conv2d(3, channels, 3, stride=4, padding=1)
+        self.p3 = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x):
+        p2 = self.p2(x)
+        return {"p2": p2, "p3": self.p3(p2)}
+
+
+def images(*sizes):
+    return [{"image": torch.randn(3, *size)} for size in sizes]
+
+
+def point(key="p2", teacher_key=None, **more):
+    return DistillPoint("backbone", "backbone", Mimic(4, 6), key=key, teacher_key=teacher_key, **more)
+
+
+def test_the_teacher_is_no_part_of_the_model_and_stays_as_it_was():
+    teacher = Net(6)
+    before = copy.deepcopy(teacher.state_dict())
+    model = DistilledModel(Net(4), teacher, [point()]).train()
+    losses = model(images((16, 24), (16, 24)))
+    sum(losses.values()).backward()
+    assert set(losses) == {"loss_task", "loss_kd_p2"}
+    assert not teacher.training and teacher.head_calls == 0
+    assert all(torch.equal(v, before[k]) for k, v in teacher.state_dict().items())
+    ids = {id(p) for p in teacher.parameters()}
+    assert not any(id(p) in ids for p in model.parameters())
+    assert not any(k.startswith("teacher") for k in model.state_dict())
+    assert all(p.grad is not None for p in model.points.parameters())
+    assert not any(m._forward_hooks for m in [*model.modules(), *teacher.modules()])
+    assert model.double() and next(teacher.parameters()).dtype == torch.float64
+
+
+def test_without_points_losses_and_gradients_are_those_of_the_bare_student():
+    bare = Net(4).train()
+    model = DistilledModel(copy.deepcopy(bare)).train()
+    batch = images((16, 16))
+    results = []
+    for net in (bare, model):
+        loss = net(batch)["loss_task"]
+        loss.backward()
+        results.append([loss, *(p.grad for p in net.parameters() if p.grad is not None)])
+    assert len(results[0]) == len(results[1]) > 3
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_evaluation_returns_the_students_output():
+    model = DistilledModel(Net(4), Net(6), [point()]).eval()
+    batch = images((16, 16))
+    assert torch.equal(model(batch), model.student(batch))
+
+
+def test_weight_and_scale_multiply_the_kd_loss():
+    model = DistilledModel(Net(4), Net(6), [point()]).train()
+    batch = images((16, 16))
+    plain = model(batch)["loss_kd_p2"]
+    model.points[0].distiller.eval()
+    model.points[0].weight, model.distill_scale = 3.0, 0.5
+    torch.testing.assert_close(model(batch)["loss_kd_p2"], 1.5 * plain)
+
+
+def test_maps_that_differ_by_padding_are_cropped_and_padding_is_masked():
+    model = DistilledModel(Net(4, divisor=8), Net(6, divisor=32), [point(), point("p3")]).train()
+    seen = []
+    for p in model.points:
+        p.distiller.register_forward_pre_hook(lambda m, args: seen.append(args))
+    model(images((24, 40), (20, 16)))
+    (student, teacher, mask), _ = seen
+    assert student.shape[2:] == teacher.shape[2:] == (6, 10)
+    assert mask[0].sum() == 60 and mask[1].sum() == 5 * 4
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ([point("p9")], "p9"),
+        ([point("p2", "p3")], "different strides"),
+        ([point(), point()], "one name"),
+        ([DistillPoint("backbon", "backbone", Mimic(4, 6), key="p2")], "nearest names: backbone"),
+        ([DistillPoint("backbone", "backbone", Mimic(4, 7), key="p2")], "teacher's feature has 6 channels"),
+        ([DistillPoint("backbone", "backbone", Mimic(4, 6))], "give a key"),
+    ],
+)
+def test_a_wrong_pairing_is_one_clear_line(points, message):
+    with pytest.raises(UserError, match=message) as error:
+        DistilledModel(Net(4), Net(6), points).train()(images((32, 32)))
+    assert "\n" not in str(error.value)
+
+
+def test_points_need_a_teacher():
+    with pytest.raises(UserError, match="no teacher"):
+        DistilledModel(Net(4), None, [point()])
+
+
+def test_one_distiller_for_all_levels():
+    model = DistilledModel(Net(4), Net(6), [point(), point("p3")], shared_distiller=True)
+    assert model.points[0].distiller is model.points[1].distiller
+    assert {"loss_kd_p2", "loss_kd_p3"} < set(model.train()(images((32, 32))))
+
+
+def test_capture_says_which_module_did_not_run():
+    net = Net(4)
+    net.idle = nn.Identity()
+    with pytest.raises(UserError, match="idle"), capture(net, ["idle"]):
+        net(images((16, 16)))

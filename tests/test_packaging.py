@@ -1,0 +1,48 @@
+"""The recipe of the pure-Python wheel, without the network."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import detectron2
+import pytest
+import torch
+
+FOLDER = Path(__file__).parent.parent / "packaging" / "detectron2"
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield importlib.import_module("backend"), importlib.import_module("rewrites")
+    for name in ("backend", "rewrites"):
+        sys.modules.pop(name, None)
+
+
+def test_a_rewrite_that_does_not_match_stops_the_build(recipe):
+    _, rewrites = recipe
+    table = (rewrites.Rewrite(r".*\.py$", r"\bold\b", "new", 2, "a reason"),)
+    assert rewrites.apply({"a.py": "old = 1\nold", "b.txt": "old"}, table) == {"a.py": "new = 1\nnew", "b.txt": "old"}
+    with pytest.raises(ValueError, match="matched 1 times, expected 2"):
+        rewrites.apply({"a.py": "old"}, table)
+
+
+def test_another_archive_is_refused(recipe):
+    with pytest.raises(ValueError, match="sha256"):
+        recipe[0].check_hash(b"another archive")
+
+
+@pytest.mark.skipif(not detectron2.__version__.endswith("0.6"), reason="not the wheel of v0.6")
+def test_the_installed_wheel_keeps_the_learning_rate_schedule():
+    from detectron2.solver.lr_scheduler import LRMultiplier
+
+    assert issubclass(LRMultiplier, torch.optim.lr_scheduler.LRScheduler)
+
+
+def test_a_missing_operator_is_named():
+    spec = importlib.util.spec_from_file_location("stub_C", FOLDER / "_C.py")
+    stub = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(stub)
+    assert "pure" in stub.get_compiler_version()
+    with pytest.raises(NotImplementedError, match="nms_rotated"):
+        stub.nms_rotated()

@@ -1,0 +1,77 @@
+"""The entry point as a user calls it, in processes of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffkd_d2.data.shapes import generate
+
+REPO = Path(__file__).parent.parent
+SMALL = ["train.eval_period=0", "train.log_period=1", "dataloader.train.num_workers=0", "dataloader.test.num_workers=0"]
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory):
+    """A small `shapes` in the place of the large one."""
+    root = tmp_path_factory.mktemp("datasets")
+    folder = generate(root, num_train=16, num_val=8)
+    info = json.loads((folder / "info.json").read_text())
+    (folder / "info.json").write_text(json.dumps(dict(info, num_train=2000, num_val=500)))
+    return root
+
+
+def train_net(datasets, config, *arguments, launcher=(sys.executable,)):
+    command = [*launcher, "train_net.py", "--config-file", f"configs/shapes/{config}.py", *arguments, *SMALL]
+    env = dict(os.environ, DETECTRON2_DATASETS=str(datasets), OMP_NUM_THREADS="1")
+    return subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_train_resume_and_plain_detectron2(datasets, tmp_path):
+    out = f"train.output_dir={tmp_path}"
+    first = train_net(datasets, "diffkd_r18", out, "train.max_iter=4", "train.checkpointer.period=2", "train.seed=1")
+    assert first.returncode == 0, first.stderr[-2000:]
+    for name in ("config.yaml", "log.txt", "metrics.json", "model_final.pth", "results.json"):
+        assert (tmp_path / name).stat().st_size > 0
+    metrics = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
+    keys = {"loss_cls", "loss_kd_p3", "loss_diffusion_p5", "gamma_p4", "lr"}
+    assert keys <= set(metrics[0])
+    checkpoint = torch.load(tmp_path / "model_final.pth", weights_only=True)
+    assert (
+        set(checkpoint) >= {"model", "distillers", "trainer"} and "backbone.fpn_lateral3.weight" in checkpoint["model"]
+    )
+    again = train_net(datasets, "diffkd_r18", out, "--resume", "train.max_iter=6")
+    assert again.returncode == 0, again.stderr[-2000:]
+    metrics = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
+    assert [m["iteration"] for m in metrics if "total_loss" in m] == list(range(6))
+
+
+def test_two_processes_on_gloo(datasets, tmp_path):
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29511")
+    run = train_net(datasets, "mimic_r18", f"train.output_dir={tmp_path}", "train.max_iter=2", launcher=launcher)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert (tmp_path / "model_final.pth").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model.teacher.weights=nowhere.pth"], "nowhere.pth"),
+        (["model.teacher.weights=''"], "no weights"),
+        (["model.points.0.key=p9"], "p9"),
+        (["train.max_itr=3"], "train.max_iter"),
+        (["dataloader.train.dataset.names=shapes_trian"], "shapes_train"),
+        (["dataloader.train.dataset.names=coco_2017_train"], "DETECTRON2_DATASETS"),
+        (["--num-gpus", "99"], "--num-gpus 99"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(datasets, tmp_path, arguments, message):
+    run = train_net(datasets, "diffkd_r18", f"train.output_dir={tmp_path}", "train.max_iter=1", *arguments)
+    assert run.returncode == 2, run.stderr[-2000:]
+    line = [x for x in run.stderr.splitlines() if x.startswith("error:")]
+    assert len(line) == 1 and message in line[0]
+    assert "Traceback" not in run.stderr
