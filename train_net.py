@@ -102,7 +102,7 @@ def do_train(args: Namespace, cfg) -> None:
         checkpointer.load(cfg.train.init_checkpoint, checkpointables=[])
         start_iter = 0
     trainer.train(start_iter, cfg.train.max_iter)
-    write_results(cfg, results or evaluate_student())
+    write_results(cfg, results)
 
 
 def do_eval(args: Namespace, cfg) -> None:
@@ -139,7 +139,9 @@ def run(args: Namespace) -> None:
 
 def main() -> None:
     """Parse the command line and start the processes."""
-    args = argument_parser().parse_args()
+    # Options may stand after overrides, which argparse would take for overrides too.
+    arguments = sorted(sys.argv[1:], key=lambda a: "=" in a and not a.startswith("-"))
+    args = argument_parser().parse_args(arguments)
     if "LOCAL_WORLD_SIZE" in os.environ:
         join_torchrun()
         args.num_gpus = min(torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"]))

@@ -11,7 +11,7 @@ from diffkd_d2.teacher import load_teacher, yaml_model
 
 from ..common.data.coco import dataloader
 from ..common.distill.fpn import diffkd_points
-from ..common.optim import SGD as optimizer
+from ..common.optim import SGD as optimizer  # noqa: N811
 from ..common.train import distill, train
 
 lr_multiplier = get_config("common/coco_schedule.py").lr_multiplier_1x

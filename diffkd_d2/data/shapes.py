@@ -165,7 +165,7 @@ def _panoptic(scene: Scene, instances: list[dict[str, Any]]) -> tuple[np.ndarray
 
 def _write_crops(root: Path, split: str, per_class: int, seed: int) -> None:
     """The classification folder: one object of known class per image of 64x64, cut out of scenes."""
-    missing = {label: per_class for label in range(len(CLASSES))}
+    missing = dict.fromkeys(range(len(CLASSES)), per_class)
     for name in CLASSES:
         (root / "cls" / split / name).mkdir(parents=True)
     index = 0
