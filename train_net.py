@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from diffkd_d2.errors import UserError
+from diffkd_d2.errors import UserError, one_line_errors
 
 try:
     from detectron2.config import instantiate
@@ -29,7 +29,7 @@ except ImportError as error:
 
 from diffkd_d2.checkpoint import Checkpointer
 from diffkd_d2.engine.hooks import DistillHook
-from diffkd_d2.engine.setup import build_loader, choose_device, join_torchrun, load_config, log_parameters
+from diffkd_d2.engine.setup import build_loader, check_gpus, join_torchrun, load_config, log_parameters
 from diffkd_d2.engine.trainer import Trainer
 
 
@@ -126,15 +126,13 @@ def do_eval(args: Namespace, cfg) -> None:
 
 def run(args: Namespace) -> None:
     """What each process does."""
-    try:
+    with one_line_errors():
         cfg = load_config(args.config_file, args.opts)
-        choose_device(args, cfg)
+        if not (args.num_gpus and torch.cuda.is_available()):
+            cfg.train.device = "cpu"
         default_setup(cfg, args)
         setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="diffkd_d2")
         do_eval(args, cfg) if args.eval_only or args.eval_teacher else do_train(args, cfg)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def main() -> None:
@@ -147,6 +145,8 @@ def main() -> None:
         args.num_gpus = min(torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"]))
         run(args)
         return
+    with one_line_errors():
+        check_gpus(args.num_gpus)
     launch(run, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
 
 

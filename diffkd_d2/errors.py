@@ -1,10 +1,23 @@
 """The one exception that means: the user can mend this; print its line and stop."""
 
 import difflib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class UserError(ValueError):
     """Wrong input: a file, a config key, a pairing. `train_net.py` prints it as one line and exits with 2."""
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Print a UserError as one line on stderr and exit with code 2; any other exception passes."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def nearest(name: str, names: list[str], count: int = 3) -> str:

@@ -1,6 +1,5 @@
 """Start-up: configs, processes, data and the report of what is about to train."""
 
-import argparse
 import logging
 import os
 from pathlib import Path
@@ -54,17 +53,15 @@ def _require_key(cfg: DictConfig, key: str) -> None:
             raise UserError(f"the config has no key '{key}'{nearest('.'.join(parts[: i + 1]), names)}")
 
 
-def choose_device(args: argparse.Namespace, cfg: DictConfig) -> None:
-    """Set `cfg.train.device`: the CPU for `--num-gpus 0` or where there is no GPU and none was asked for by number.
+def check_gpus(wanted: int) -> None:
+    """Check `--num-gpus` before any process is started; 1 on a machine without a GPU means its CPU.
 
     Raises:
-        UserError: if more GPUs were asked for than there are.
+        UserError: if more GPUs are asked for than there are.
     """
     available = torch.cuda.device_count()
-    if args.num_gpus > max(available, 1):
-        raise UserError(f"--num-gpus {args.num_gpus}, but this machine has {available}")
-    if args.num_gpus == 0 or available == 0:
-        cfg.train.device = "cpu"
+    if wanted > max(available, 1):
+        raise UserError(f"--num-gpus {wanted}, but this machine has {available}")
 
 
 def join_torchrun() -> None:
