@@ -35,3 +35,11 @@ def test_a_key_that_does_not_exist_is_an_error_with_the_nearest_names():
         load_config(path, ["train.max_iter"])
     cfg = load_config(path, ["model.points.1.weight=7", "train.max_iter=5"])
     assert (OmegaConf.select(cfg, "model.points")[1].weight, cfg.train.max_iter) == (7, 5)
+
+
+def test_a_keyword_of_what_is_called_can_be_set_though_the_config_leaves_its_default():
+    path = str(ROOT / "shapes" / "diffkd_r18.py")
+    cfg = load_config(path, ["model.points.1.distiller.kd_trains_denoiser=False"])
+    assert instantiate(cfg.model.points[1]).distiller.kd_trains_denoiser is False
+    with pytest.raises(UserError, match="kd_train_denoiser.*kd_trains_denoiser"):
+        load_config(path, ["model.points.1.distiller.kd_train_denoiser=False"])

@@ -1,5 +1,6 @@
 """Start-up: configs, processes, data and the report of what is about to train."""
 
+import inspect
 import logging
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch.distributed as dist
 from detectron2.config import LazyConfig, instantiate
 from detectron2.data import DatasetCatalog
 from detectron2.utils import comm
+from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
@@ -19,7 +21,9 @@ logger = logging.getLogger(__name__)
 
 
 def load_config(path: str, overrides: list[str]) -> DictConfig:
-    """Load a LazyConfig and apply `key=value` overrides; `+key=value` adds a key.
+    """Load a LazyConfig and apply `key=value` overrides.
+
+    A key is one that the config has, or a keyword of what a LazyCall calls; `+key=value` adds any other.
 
     Raises:
         UserError: if the file is not there, an override is no `key=value`, or its key does not exist.
@@ -47,10 +51,25 @@ def _require_key(cfg: DictConfig, key: str) -> None:
             node = node[int(part)]
         elif isinstance(node, DictConfig) and part in node:
             node = node._get_node(part) if OmegaConf.is_missing(node, part) else node[part]
+        elif i + 1 == len(parts) and part in _parameters(node):
+            return
         else:
             prefix = ".".join(parts[:i])
-            names = [f"{prefix}.{k}" if prefix else str(k) for k in node] if isinstance(node, DictConfig) else []
+            known = sorted({*map(str, node), *_parameters(node)}) if isinstance(node, DictConfig) else []
+            names = [f"{prefix}.{name}" if prefix else name for name in known]
             raise UserError(f"the config has no key '{key}'{nearest('.'.join(parts[: i + 1]), names)}")
+
+
+def _parameters(node: Any) -> list[str]:
+    """What the callable of a LazyCall node takes by keyword beyond what the config sets."""
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        return []
+    target = node._target_
+    try:
+        parameters = inspect.signature(locate(target) if isinstance(target, str) else target).parameters.values()
+    except (TypeError, ValueError):  # some builtins have no signature
+        return []
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
 
 
 def check_gpus(wanted: int) -> None:
