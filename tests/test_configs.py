@@ -11,13 +11,15 @@ from diffkd_d2.engine.setup import load_config
 from diffkd_d2.errors import UserError
 
 ROOT = Path(__file__).parent.parent / "configs"
+METHODS = {"diffkd": DiffKD, "mimic": Mimic}
 LEAVES = sorted(p for p in ROOT.glob("*/*.py") if p.parent.name != "common")
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_the_config_builds_what_its_name_says(path, monkeypatch):
     cfg = load_config(str(path), [])
-    method = {"diffkd": DiffKD, "mimic": Mimic}.get(path.stem.split("_")[0])
+    named = [METHODS[word] for word in path.stem.split("_") if word in METHODS]
+    method = named[0] if named else None
     points = [instantiate(p) for p in cfg.model.points]
     assert {type(p.distiller) for p in points} == ({method} if method else set())
     assert ("teacher" in cfg.model) == (method is not None)

@@ -12,5 +12,5 @@ model.teacher = L(load_teacher)(
     model=slim_retinanet(depth=50, width=24, channels=96, num_convs=4),
     weights="assets/shapes_teacher_r50.pth",
 )
-model.points = diffkd_points(["p3", "p4", "p5"], student_channels=64, teacher_channels=96, weight=1.0)
+model.points = diffkd_points(["p3", "p4", "p5"], student_channels=64, teacher_channels=96, weight=5.0)
 train.output_dir = "output/shapes/diffkd_r18"
