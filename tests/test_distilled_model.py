@@ -8,7 +8,7 @@ from torch import nn
 
 from diffkd_d2.capture import capture
 from diffkd_d2.distilled_model import DistilledModel, DistillPoint
-from diffkd_d2.distillers import Mimic
+from diffkd_d2.distillers import DiffKD, Mimic
 from diffkd_d2.errors import UserError
 
 
@@ -67,6 +67,15 @@ def test_the_teacher_is_no_part_of_the_model_and_stays_as_it_was():
     assert all(p.grad is not None for p in model.points.parameters())
     assert not any(m._forward_hooks for m in [*model.modules(), *teacher.modules()])
     assert model.double() and next(teacher.parameters()).dtype == torch.float64
+
+
+def test_every_parameter_of_student_and_distillers_gets_a_gradient():
+    distillers = [DiffKD(4, 6, latent_channels=8), DiffKD(4, 6)]
+    points = [DistillPoint("backbone", "backbone", d, key=k) for d, k in zip(distillers, ("p2", "p3"), strict=True)]
+    model = DistilledModel(Net(4), Net(6), points).train()
+    sum(model(images((32, 32), (32, 24))).values()).backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+    assert all(p.grad is None for p in model.teacher.parameters())
 
 
 def test_without_points_losses_and_gradients_are_those_of_the_bare_student():

@@ -1,15 +1,19 @@
 """The entry point as a user calls it, in processes of its own."""
 
 import json
+import math
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from diffkd_d2.data.shapes import generate
+
+pytestmark = pytest.mark.slow
 
 REPO = Path(__file__).parent.parent
 SMALL = ["train.eval_period=0", "train.log_period=1", "dataloader.train.num_workers=0", "dataloader.test.num_workers=0"]
@@ -31,13 +35,17 @@ def train_net(datasets, config, *arguments, launcher=(sys.executable,)):
     return subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_train_resume_and_plain_detectron2(datasets, tmp_path):
+def read_metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+
+
+def test_train_and_resume(datasets, tmp_path):
     out = f"train.output_dir={tmp_path}"
     first = train_net(datasets, "diffkd_r18", out, "train.max_iter=4", "train.checkpointer.period=2", "train.seed=1")
     assert first.returncode == 0, first.stderr[-2000:]
     for name in ("config.yaml", "log.txt", "metrics.json", "model_final.pth", "results.json"):
         assert (tmp_path / name).stat().st_size > 0
-    metrics = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
+    metrics = read_metrics(tmp_path)
     keys = {"loss_cls", "loss_kd_p3", "loss_diffusion_p5", "gamma_p4", "lr"}
     assert keys <= set(metrics[0])
     checkpoint = torch.load(tmp_path / "model_final.pth", weights_only=True)
@@ -46,8 +54,35 @@ def test_train_resume_and_plain_detectron2(datasets, tmp_path):
     )
     again = train_net(datasets, "diffkd_r18", out, "--resume", "train.max_iter=6")
     assert again.returncode == 0, again.stderr[-2000:]
-    metrics = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
+    metrics = read_metrics(tmp_path)
     assert [m["iteration"] for m in metrics if "total_loss" in m] == list(range(6))
+
+
+def test_a_killed_run_resumes_with_its_learning_rate_schedule(datasets, tmp_path):
+    options = [f"train.output_dir={tmp_path}", "train.max_iter=12", "train.checkpointer.period=2", "train.seed=1"]
+    command = [sys.executable, "train_net.py", "--config-file", "configs/shapes/diffkd_r18.py", *options, *SMALL]
+    env = dict(os.environ, DETECTRON2_DATASETS=str(datasets), OMP_NUM_THREADS="1")
+    process = subprocess.Popen(command, cwd=REPO, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not (tmp_path / "model_0000003.pth").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "model_final.pth").exists()
+    run = train_net(datasets, "diffkd_r18", *options, "--resume")
+    assert run.returncode == 0, run.stderr[-2000:]
+    rates = {m["iteration"]: m["lr"] for m in read_metrics(tmp_path) if "lr" in m}
+    assert sorted(rates) == list(range(12))
+    cosine = [1e-3 * (1 + math.cos(math.pi * i / 12)) / 2 for i in range(1, 12)]
+    assert [rates[i] for i in range(1, 12)] == pytest.approx(cosine, rel=1e-3)
+
+
+def test_evaluation_of_student_and_teacher(datasets, tmp_path):
+    out = f"train.output_dir={tmp_path}"
+    assert "nothing to evaluate" in train_net(datasets, "student_r18", out, "--eval-only").stderr
+    assert train_net(datasets, "diffkd_r18", out, "--eval-teacher").returncode == 0
+    teacher = json.loads((tmp_path / "results_teacher.json").read_text())
+    assert teacher["bbox"]["AP"] > 5  # the shipped teacher, on eight images
 
 
 def test_two_processes_on_gloo(datasets, tmp_path):
@@ -63,6 +98,8 @@ def test_two_processes_on_gloo(datasets, tmp_path):
         (["model.teacher.weights=nowhere.pth"], "nowhere.pth"),
         (["model.teacher.weights=''"], "no weights"),
         (["model.points.0.key=p9"], "p9"),
+        (["model.points.0.teacher_key=p4"], "different strides"),
+        (["model.teacher.model.num_classes=5"], "wrongly shaped"),
         (["train.max_itr=3"], "train.max_iter"),
         (["dataloader.train.dataset.names=shapes_trian"], "shapes_train"),
         (["dataloader.train.dataset.names=coco_2017_train"], "DETECTRON2_DATASETS"),

@@ -1,0 +1,113 @@
+"""Trainer, hooks and start-up, in this process."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from detectron2.utils.events import EventStorage
+from torch import nn
+
+from diffkd_d2.distilled_model import DistilledModel, DistillPoint
+from diffkd_d2.distillers import Mimic
+from diffkd_d2.engine.hooks import DistillHook
+from diffkd_d2.engine.setup import check_gpus
+from diffkd_d2.engine.trainer import Trainer
+from diffkd_d2.errors import UserError
+from diffkd_d2.solver import distill_optimizer_params
+from diffkd_d2.teacher import yaml_model
+
+
+class Task(nn.Module):
+    """Two parts whose gradients differ by a factor of 1,000."""
+
+    def __init__(self):
+        super().__init__()
+        self.student, self.points = nn.Linear(4, 1), nn.Linear(4, 1)
+
+    def forward(self, x):
+        return {"loss_task": self.student(x).square().mean(), "loss_kd": 1000 * self.points(x).square().mean()}
+
+
+def test_gradients_are_clipped_apart():
+    model = Task()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    trainer = Trainer(
+        model, [torch.ones(2, 4)] * 9, optimizer, clip_norm=0.01, clip_modules=[model.student, model.points]
+    )
+    with EventStorage():
+        trainer.run_step()
+    for part in (model.student, model.points):
+        norm = math.sqrt(sum(float(p.grad.square().sum()) for p in part.parameters()))
+        assert norm == pytest.approx(0.01, rel=1e-3)
+
+
+def test_mixed_precision_on_a_cpu():
+    model = Task()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+    trainer = Trainer(model, [torch.ones(2, 4)] * 9, optimizer, amp="bfloat16")
+    seen = []
+    model.student.register_forward_hook(lambda m, i, out: seen.append(out.dtype))
+    before = model.student.weight.detach().clone()
+    with EventStorage():
+        trainer.run_step()
+    assert seen == [torch.bfloat16] and model.student.weight.dtype == torch.float32
+    assert not torch.equal(before, model.student.weight)
+    for amp, message in (("float16", "needs a GPU"), ("half", "expected one of")):
+        with pytest.raises(UserError, match=message):
+            Trainer(model, [], optimizer, amp=amp)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run():
+    model = Task()
+    nn.init.constant_(model.student.weight, math.inf)
+    trainer = Trainer(model, [torch.ones(2, 4)] * 9, torch.optim.SGD(model.parameters(), lr=0.1))
+    with EventStorage(), pytest.raises(FloatingPointError):
+        trainer.run_step()
+
+
+def test_the_window_of_the_kd_loss():
+    hook = DistillHook(None, start_iter=10, warmup_iters=4, stop_iter=20)
+    assert [hook.scale(i) for i in (0, 9, 10, 11, 13, 14, 19, 20, 99)] == pytest.approx(
+        [0, 0, 0.2, 0.4, 0.8, 1, 1, 0, 0]
+    )
+    assert DistillHook(None).scale(0) == 1
+    for wrong in (dict(start_iter=-1), dict(start_iter=5, stop_iter=5), dict(warmup_iters=-2)):
+        with pytest.raises(UserError, match="distill window"):
+            DistillHook(None, **wrong)
+
+
+def test_the_hook_sets_the_scale_and_writes_metrics():
+    model = SimpleNamespace(distill_scale=1.0, metrics={"gamma_p3": torch.tensor(0.25)})
+    hook = DistillHook(model, warmup_iters=3, period=2)
+    with EventStorage() as storage:
+        hook.trainer = SimpleNamespace(iter=1, storage=storage)
+        hook.before_step()
+        hook.after_step()
+        assert model.distill_scale == 0.5
+        assert {k: v for k, (v, _) in storage.latest().items()} == {"gamma_p3": 0.25, "distill_scale": 0.5}
+
+
+def test_distillers_have_a_learning_rate_of_their_own():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    model = DistilledModel(net, net, [DistillPoint("0", "0", Mimic(4, 4))])
+    groups = distill_optimizer_params(model, base_lr=0.1, distiller_lr_factor=3.0, weight_decay_norm=0.0)
+    rate = {id(p): g["lr"] for g in groups for p in g["params"]}
+    assert all(rate[id(p)] == pytest.approx(0.3) for p in model.points.parameters())
+    assert len(rate) == len(list(model.points.parameters()))  # the net is frozen here: it serves as the teacher
+
+
+def test_more_gpus_than_there_are():
+    check_gpus(max(torch.cuda.device_count(), 1))
+    with pytest.raises(UserError, match="--num-gpus 99"):
+        check_gpus(99)
+
+
+def test_a_yaml_config_that_is_not_there():
+    with pytest.raises(UserError, match="no YAML config 'COCO-Detection/nothing.yaml'"):
+        yaml_model("COCO-Detection/nothing.yaml")
+
+
+def test_a_yaml_config_with_options():
+    model = yaml_model("COCO-Detection/retinanet_R_50_FPN_1x.yaml", ["MODEL.RETINANET.NUM_CLASSES", 7])
+    assert model.num_classes == 7
