@@ -105,5 +105,6 @@ def test_mask_rcnn(coco, tmp_path):
 
 def test_real_images(real_data, tmp_path):
     teacher = "COCO-Detection/faster_rcnn_R_101_FPN_3x.yaml"
-    results = train(real_data, "diffkd_r50", tmp_path, zoo=teacher)
-    assert results["bbox"]["AP"] < 5  # random weights: the evaluator ran on real annotations
+    every_score = "model.student.opts=[MODEL.ROI_HEADS.SCORE_THRESH_TEST,0.0]"
+    results = train(real_data, "diffkd_r50", tmp_path, every_score, zoo=teacher)
+    assert 0 <= results["bbox"]["AP"] < 5  # two iterations from random weights, on real annotations

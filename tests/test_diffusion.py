@@ -69,6 +69,13 @@ def test_standardize_pools_over_batches_and_leaves_padding_out():
     assert torch.equal(module.mean, before)
 
 
+def test_standardize_bears_a_mean_that_swallows_the_variance():
+    x = torch.full((2, 3, 1, 1), 4e5) + torch.tensor([0.0, 0.25]).view(2, 1, 1, 1)
+    module = Standardize(3)
+    assert torch.isfinite(module(x)).all() and torch.isfinite(module(x)).all()
+    torch.testing.assert_close(module.var, torch.full((3,), 0.125**2))
+
+
 def test_denoiser_takes_one_step_for_all_or_one_each():
     torch.manual_seed(0)
     denoiser = Denoiser(8).eval()

@@ -11,4 +11,5 @@ model.teacher.model.config = f"{ZOO}.yaml"
 model.teacher.weights = f"detectron2://{ZOO}/138205316/model_final_a3ec72.pkl"
 model.student.config = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml"
 dataloader.train.mapper.use_instance_mask = True
+dataloader.evaluator.tasks = ["bbox", "segm"]
 train.output_dir = "output/coco/diffkd_mask_r50"

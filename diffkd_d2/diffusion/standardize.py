@@ -34,15 +34,21 @@ class Standardize(nn.Module):
     @torch.no_grad()
     def _update(self, x: Tensor, mask: Tensor | None) -> None:
         mask = x.new_ones(x.shape[0], 1, *x.shape[2:]) if mask is None else mask.to(x.dtype)
-        count = mask.sum()
-        # Sums about the present mean: the plain sum of squares loses what a large mean swallows.
-        delta = (x - self.mean[:, None, None]) * mask
-        sums = torch.cat([count[None], delta.sum(dim=(0, 2, 3)), delta.square().sum(dim=(0, 2, 3))])
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            dist.all_reduce(sums)
-        count, first, second = sums[0], *sums[1:].chunk(2)
-        total = self.count + count
-        shift = first / total.clamp(min=1)
-        self.var.copy_((self.count * self.var + second) / total.clamp(min=1) - shift.square())
-        self.mean.add_(shift)
-        self.count.copy_(total)
+        # Two passes, the second about the batch's mean: E[x^2] - E[x]^2 turns negative where the mean is large.
+        sums = _sum_over_processes(torch.cat([mask.sum()[None], (x * mask).sum(dim=(0, 2, 3))]))
+        count, mean = sums[0], sums[1:] / sums[0].clamp(min=1)
+        deviation = (x - mean[:, None, None]) * mask
+        squares = _sum_over_processes(deviation.square().sum(dim=(0, 2, 3)))
+        # Pooled with what was seen before (Chan, Golub and LeVeque, 1979).
+        total = (self.count + count).clamp(min=1)
+        shift = mean - self.mean
+        squares += self.count * self.var + shift.square() * self.count * count / total
+        self.var.copy_(squares / total)
+        self.mean.add_(shift * count / total)
+        self.count.add_(count)
+
+
+def _sum_over_processes(x: Tensor) -> Tensor:
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        dist.all_reduce(x)
+    return x
