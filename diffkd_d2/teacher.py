@@ -52,14 +52,17 @@ def yaml_model(config: str, opts: Sequence[str | int | float] = ()) -> nn.Module
         opts: alternating keys and values that override it.
 
     Raises:
-        UserError: if there is no such config.
+        UserError: if there is no such config, or it has no such option.
     """
     cfg = get_cfg()
     try:
         cfg.merge_from_file(config if Path(config).is_file() else model_zoo.get_config_file(config))
     except RuntimeError as error:
         raise UserError(f"no YAML config '{config}': neither a file nor a name in Detectron2's zoo") from error
-    cfg.merge_from_list(list(opts))
+    try:
+        cfg.merge_from_list(list(opts))
+    except (AssertionError, KeyError, ValueError) as error:
+        raise UserError(f"opts {list(opts)} do not fit {config}: {error}") from error
     # The whole model is moved later, once, with the student.
     cfg.MODEL.DEVICE = "cpu"
     return build_model(cfg)

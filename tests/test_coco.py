@@ -105,6 +105,7 @@ def test_mask_rcnn(coco, tmp_path):
 
 def test_real_images(real_data, tmp_path):
     teacher = "COCO-Detection/faster_rcnn_R_101_FPN_3x.yaml"
-    every_score = "model.student.opts=[MODEL.ROI_HEADS.SCORE_THRESH_TEST,0.0]"
-    results = train(real_data, "diffkd_r50", tmp_path, every_score, zoo=teacher)
+    # Untrained, it needs a norm that is not frozen to stay finite, and every score to predict anything.
+    options = "[MODEL.ROI_HEADS.SCORE_THRESH_TEST,-1.0,MODEL.RESNETS.NORM,BN,MODEL.BACKBONE.FREEZE_AT,0]"
+    results = train(real_data, "diffkd_r50", tmp_path, f"model.student.opts={options}", zoo=teacher)
     assert 0 <= results["bbox"]["AP"] < 5  # two iterations from random weights, on real annotations

@@ -111,3 +111,5 @@ def test_a_yaml_config_that_is_not_there():
 def test_a_yaml_config_with_options():
     model = yaml_model("COCO-Detection/retinanet_R_50_FPN_1x.yaml", ["MODEL.RETINANET.NUM_CLASSES", 7])
     assert model.num_classes == 7
+    with pytest.raises(UserError, match="MODEL.RETINANET.NUM_CLASES"):
+        yaml_model("COCO-Detection/retinanet_R_50_FPN_1x.yaml", ["MODEL.RETINANET.NUM_CLASES", 7])
