@@ -50,7 +50,7 @@ $(VENV)/.requirements: requirements.txt
 
 # A Detectron2 that is there and not made by our recipe stays as it is.
 $(VENV)/.detectron2: $(VENV)/.requirements $(DETECTRON2)
-	$(PY) -c 'import detectron2, sys; sys.exit(detectron2.__version__.endswith("+pure"))' 2>/dev/null \
+	$(PY) -c 'import detectron2, sys; from importlib.metadata import version; sys.exit(version("detectron2").endswith("+pure"))' 2>/dev/null \
 	    || $(PY) -m pip install ./packaging/detectron2
 	touch $@
 

@@ -41,7 +41,6 @@ setup(
         "omegaconf>=2.1",
         "hydra-core>=1.1",
         "pycocotools>=2.0.6",
-        "faster-coco-eval>=1.6",
         *opencv(),
     ],
     extras_require={"dev": ["diffusers", "pytest", "ruff"]},  # the tested versions: requirements.txt

@@ -18,14 +18,16 @@ from torch import nn
 from diffkd_d2.errors import UserError, one_line_errors
 
 try:
-    from detectron2.config import instantiate
-    from detectron2.engine import default_argument_parser, default_setup, default_writers, hooks, launch
-    from detectron2.engine.defaults import create_ddp_model
-    from detectron2.evaluation import inference_on_dataset, print_csv_format
-    from detectron2.utils import comm
-    from detectron2.utils.logger import setup_logger
+    from diffkd_d2 import _detectron2  # noqa: F401
 except ImportError as error:
-    sys.exit(f"error: {error}: install Detectron2 from its repository, or `pip install ./packaging/detectron2`")
+    sys.exit(f"error: {error}")
+
+from detectron2.config import instantiate
+from detectron2.engine import default_argument_parser, default_setup, default_writers, hooks, launch
+from detectron2.engine.defaults import create_ddp_model
+from detectron2.evaluation import inference_on_dataset, print_csv_format
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
 
 from diffkd_d2.checkpoint import Checkpointer
 from diffkd_d2.engine.hooks import DistillHook

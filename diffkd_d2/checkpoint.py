@@ -1,5 +1,9 @@
 """Reading checkpoints without running code from them; writing the student and the distillers."""
 
+from . import _detectron2  # noqa: F401
+
+# isort: split
+
 import collections
 import hashlib
 import pickle

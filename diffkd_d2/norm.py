@@ -1,5 +1,9 @@
 """Detectron2's normalisation layers by name, for the distillers."""
 
+from . import _detectron2  # noqa: F401
+
+# isort: split
+
 import math
 from collections.abc import Callable
 

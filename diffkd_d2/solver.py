@@ -1,5 +1,9 @@
 """Parameter groups for the optimizer."""
 
+from . import _detectron2  # noqa: F401
+
+# isort: split
+
 from typing import Any
 
 from detectron2.solver.build import get_default_optimizer_params

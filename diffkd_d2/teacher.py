@@ -1,5 +1,9 @@
 """Teachers: any Detectron2 model with trained weights, frozen."""
 
+from . import _detectron2  # noqa: F401
+
+# isort: split
+
 import logging
 from collections.abc import Sequence
 from pathlib import Path

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from detectron2.config import instantiate
 from omegaconf import OmegaConf
 
@@ -27,6 +28,14 @@ def test_the_config_builds_what_its_name_says(path, monkeypatch):
     modules = dict(student.named_modules())
     assert all(p.student in modules for p in points)
     assert cfg.train.output_dir.endswith(path.stem)
+
+
+def test_students_of_one_seed_start_from_the_same_weights():
+    states = []
+    for name in ("student_r18", "mimic_r18", "diffkd_r18"):
+        torch.manual_seed(7)
+        states.append(instantiate(load_config(str(ROOT / "shapes" / f"{name}.py"), []).model).student.state_dict())
+    assert all(torch.equal(v, other[k]) for other in states[1:] for k, v in states[0].items())
 
 
 def test_a_key_that_does_not_exist_is_an_error_with_the_nearest_names():

@@ -135,3 +135,11 @@ def test_the_package_itself_loads_nothing() -> None:
     program = "import sys; before = set(sys.modules); import diffkd_d2; print(sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "['diffkd_d2']"), done.stderr
+
+
+@pytest.mark.parametrize("what", ["import diffkd_d2.teacher", "import diffkd_d2.data.shapes", "import train_net"])
+def test_without_detectron2_one_line_says_how_to_get_it(what: str) -> None:
+    program = f"import sys; sys.modules['detectron2'] = None\n{what}"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and "pip install ./packaging/detectron2" in last, done.stderr

@@ -1,1 +1,3 @@
 """Datasets that ship with the project."""
+
+from .. import _detectron2  # noqa: F401

@@ -1,0 +1,9 @@
+"""Imported before Detectron2 itself, so that where it is missing one line says how to get it."""
+
+try:
+    import detectron2  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "diffkd_d2 needs Detectron2: install it from its own repository (facebookresearch/detectron2), or without a "
+        "compiler by `pip install ./packaging/detectron2`"
+    ) from error
