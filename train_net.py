@@ -31,7 +31,14 @@ from detectron2.utils.logger import setup_logger
 
 from diffkd_d2.checkpoint import Checkpointer
 from diffkd_d2.engine.hooks import DistillHook
-from diffkd_d2.engine.setup import build_loader, check_gpus, join_torchrun, load_config, log_parameters
+from diffkd_d2.engine.setup import (
+    build_loader,
+    check_gpus,
+    check_image_format,
+    join_torchrun,
+    load_config,
+    log_parameters,
+)
 from diffkd_d2.engine.trainer import Trainer
 
 
@@ -44,6 +51,7 @@ def argument_parser() -> ArgumentParser:
 
 def evaluate(cfg, model: nn.Module) -> dict:
     """Evaluate a plain Detectron2 model on the config's test data; return Detectron2's dict of results."""
+    check_image_format(cfg.dataloader.test, model)
     loader = build_loader(cfg.dataloader.test)
     results = inference_on_dataset(model, loader, instantiate(cfg.dataloader.evaluator))
     if comm.is_main_process():
@@ -68,6 +76,7 @@ def do_train(args: Namespace, cfg) -> None:
     cfg.optimizer.params.model = model
     optimizer = instantiate(cfg.optimizer)
     log_parameters(model, optimizer)
+    check_image_format(cfg.dataloader.train, model.student)
     loader = build_loader(cfg.dataloader.train)
 
     ddp = dict(cfg.train.ddp, **({"device_ids": None} if cfg.train.device == "cpu" else {}))
@@ -113,6 +122,8 @@ def do_eval(args: Namespace, cfg) -> None:
         if "teacher" not in cfg.model:
             raise UserError(f"{args.config_file} has no teacher to evaluate")
         teacher = instantiate(cfg.model.teacher).to(cfg.train.device)
+        if getattr(teacher, "input_format", None):
+            cfg.dataloader.test.mapper.image_format = teacher.input_format
         write_results(cfg, evaluate(cfg, teacher), "results_teacher.json")
         return
     student = instantiate(cfg.model.student).to(cfg.train.device)

@@ -73,7 +73,8 @@ class DistilledModel(nn.Module):
 
     The teacher is no sub-module: it moves with `.to()`, but is in no `state_dict`, optimizer or DDP bucket,
     and stays in eval mode. It is called with the same inputs as the student and pre-processes them itself,
-    and runs only as far as the last captured module.
+    and runs only as far as the last captured module. Inputs come in the student's channel order; where both
+    models have an `input_format` and one is "RGB", the other "BGR", the teacher gets its own order.
 
     Args:
         student: any model on Detectron2's contract (list of dicts in; in training a dict of losses out).
@@ -82,7 +83,8 @@ class DistilledModel(nn.Module):
         shared_distiller: use the first point's distiller for all points, one set of parameters.
 
     Raises:
-        UserError: if a module path does not exist, names repeat, or there are points but no teacher.
+        UserError: if a module path does not exist, names repeat, there are points but no teacher, or the
+            teacher's `input_format` cannot be made of the student's.
     """
 
     def __init__(
@@ -99,6 +101,10 @@ class DistilledModel(nn.Module):
         self.__dict__["teacher"] = None if teacher is None else teacher.requires_grad_(False).eval()
         self.distill_scale = 1.0
         self.metrics: dict[str, Tensor] = {}
+        formats = [getattr(m, "input_format", None) for m in (student, teacher)]
+        self._flip_channels = sorted(map(str, formats)) == ["BGR", "RGB"]
+        if None not in formats and formats[0] != formats[1] and not self._flip_channels:
+            raise UserError(f"the student wants {formats[0]} images, the teacher {formats[1]}")
         if shared_distiller:
             for point in self.points:
                 point.distiller = self.points[0].distiller
@@ -113,7 +119,7 @@ class DistilledModel(nn.Module):
         if not self.training or not self.points:
             return self.student(batched_inputs)
         with torch.no_grad(), capture(self.teacher, {p.teacher for p in self.points}, stop=True) as of_teacher:
-            self.teacher(batched_inputs)
+            self.teacher(self._teacher_inputs(batched_inputs))
         with capture(self.student, {p.student for p in self.points}) as of_student:
             losses = dict(self.student(batched_inputs))
         image_sizes = _image_sizes(batched_inputs)
@@ -125,6 +131,11 @@ class DistilledModel(nn.Module):
                 (losses if key.startswith("loss_") else metrics)[f"{key}_{point.name}"] = value
         self.metrics = metrics
         return losses
+
+    def _teacher_inputs(self, batched_inputs: Any) -> Any:
+        if not self._flip_channels:
+            return batched_inputs
+        return [{**x, "image": x["image"].flip(0)} for x in batched_inputs]
 
     def _check(self) -> None:
         names = [p.name for p in self.points]

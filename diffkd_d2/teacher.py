@@ -20,13 +20,17 @@ from .errors import UserError
 logger = logging.getLogger(__name__)
 
 
-def load_teacher(model: nn.Module, weights: str, expected_missing: Sequence[str] = ()) -> nn.Module:
+def load_teacher(
+    model: nn.Module, weights: str, expected_missing: Sequence[str] = (), input_format: str | None = None
+) -> nn.Module:
     """Load trained weights into `model`, every key of them, and freeze it in eval mode.
 
     Args:
         model: any Detectron2 model, with its own pixel mean, std and channel order.
         weights: a path, `detectron2://...` or `https://...`; Detectron2's `.pkl` and `.pth` formats.
         expected_missing: prefixes of keys that may be missing, unexpected or of another shape.
+        input_format: "BGR" or "RGB", the channel order it was trained with; None: as the model says itself
+            (`model.input_format`; SemanticSegmentor and FCOS do not), else the student's.
 
     Raises:
         UserError: if there are no weights, the file cannot be read, a key does not fit, or a value is not finite.
@@ -40,6 +44,8 @@ def load_teacher(model: nn.Module, weights: str, expected_missing: Sequence[str]
     for key, value in state.items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise UserError(f"teacher checkpoint {weights}: {key} holds values that are not finite")
+    if input_format is not None:
+        model.input_format = input_format
     size = sum(p.numel() for p in model.parameters())
     logger.info(
         f"Teacher {type(model).__name__}: {size / 1e6:.2f} M parameters, {len(state)} keys loaded from "
@@ -69,4 +75,6 @@ def yaml_model(config: str, opts: Sequence[str | int | float] = ()) -> nn.Module
         raise UserError(f"opts {list(opts)} do not fit {config}: {error}") from error
     # The whole model is moved later, once, with the student.
     cfg.MODEL.DEVICE = "cpu"
-    return build_model(cfg)
+    model = build_model(cfg)
+    model.input_format = cfg.INPUT.FORMAT
+    return model

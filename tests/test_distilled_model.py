@@ -117,6 +117,25 @@ def test_maps_that_differ_by_padding_are_cropped_and_padding_is_masked():
     assert mask[0].sum() == 60 and mask[1].sum() == 5 * 4
 
 
+@pytest.mark.parametrize(("student", "teacher", "flipped"), [("BGR", "RGB", True), ("RGB", "RGB", False)])
+def test_the_teacher_sees_its_own_channel_order(student, teacher, flipped):
+    nets, seen, batch = (Net(4), Net(6)), {}, images((16, 16))
+    for net, image_format in zip(nets, (student, teacher), strict=True):
+        net.input_format = image_format
+        net.register_forward_pre_hook(lambda m, args: seen.update({m: args[0][0]["image"]}))
+    DistilledModel(*nets, [point()]).train()(batch)
+    image = batch[0]["image"]
+    assert torch.equal(seen[nets[0]], image)
+    assert torch.equal(seen[nets[1]], image.flip(0) if flipped else image)
+
+
+def test_formats_that_cannot_be_reordered_are_an_error():
+    student, teacher = Net(4), Net(6)
+    student.input_format, teacher.input_format = "BGR", "L"
+    with pytest.raises(UserError, match="the student wants BGR images, the teacher L"):
+        DistilledModel(student, teacher, [point()])
+
+
 @pytest.mark.parametrize(
     ("points", "message"),
     [

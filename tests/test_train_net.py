@@ -101,6 +101,7 @@ def test_two_processes_on_gloo(datasets, tmp_path):
         (["model.points.0.teacher_key=p4"], "different strides"),
         (["model.teacher.model.num_classes=5"], "wrongly shaped"),
         (["train.max_itr=3"], "train.max_iter"),
+        (["dataloader.train.mapper.image_format=RGB"], "mapper.image_format is RGB"),
         (["dataloader.train.dataset.names=shapes_trian"], "shapes_train"),
         (["dataloader.train.dataset.names=coco_2017_train"], "DETECTRON2_DATASETS"),
         (["--num-gpus", "99"], "--num-gpus 99"),

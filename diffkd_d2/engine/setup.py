@@ -118,6 +118,13 @@ def build_loader(node: DictConfig) -> Any:
         raise UserError(f"unknown dataset {wanted}{nearest(str(wanted[0]), DatasetCatalog.list())}") from error
 
 
+def check_image_format(node: DictConfig, model: nn.Module) -> None:
+    """Raise UserError where the loader reads images in another channel order than the model was made for."""
+    wanted, read = getattr(model, "input_format", None), OmegaConf.select(node, "mapper.image_format")
+    if wanted and read and wanted != read:
+        raise UserError(f"the model wants {wanted} images, mapper.image_format is {read}")
+
+
 def _names(node: DictConfig) -> list[str]:
     names = OmegaConf.select(node, "dataset.names", default=[])
     return [names] if isinstance(names, str) else list(names)
