@@ -13,6 +13,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import torch
+from omegaconf import DictConfig
 from torch import nn
 
 from diffkd_d2.errors import UserError, one_line_errors
@@ -40,6 +41,7 @@ from diffkd_d2.engine.setup import (
     log_parameters,
 )
 from diffkd_d2.engine.trainer import Trainer
+from diffkd_d2.teacher import inherit
 
 
 def argument_parser() -> ArgumentParser:
@@ -111,6 +113,8 @@ def do_train(args: Namespace, cfg) -> None:
         start_iter = trainer.iter + 1
     else:
         checkpointer.load(cfg.train.init_checkpoint, checkpointables=[])
+        for teacher in model.teachers[:1]:
+            inherit(model.student, teacher, cfg.train.inherit)
         start_iter = 0
     trainer.train(start_iter, cfg.train.max_iter)
     write_results(cfg, results)
@@ -119,12 +123,14 @@ def do_train(args: Namespace, cfg) -> None:
 def do_eval(args: Namespace, cfg) -> None:
     """Evaluate the teacher, or the student from `train.init_checkpoint` or the output folder's last checkpoint."""
     if args.eval_teacher:
-        if "teacher" not in cfg.model:
+        teachers = cfg.model.get("teacher") or []
+        if not teachers:
             raise UserError(f"{args.config_file} has no teacher to evaluate")
-        teacher = instantiate(cfg.model.teacher).to(cfg.train.device)
-        if getattr(teacher, "input_format", None):
-            cfg.dataloader.test.mapper.image_format = teacher.input_format
-        write_results(cfg, evaluate(cfg, teacher), "results_teacher.json")
+        for i, node in enumerate([teachers] if isinstance(teachers, DictConfig) else teachers):
+            teacher = instantiate(node).to(cfg.train.device)
+            if getattr(teacher, "input_format", None):
+                cfg.dataloader.test.mapper.image_format = teacher.input_format
+            write_results(cfg, evaluate(cfg, teacher), f"results_teacher{i or ''}.json")
         return
     student = instantiate(cfg.model.student).to(cfg.train.device)
     checkpointer = Checkpointer(student, cfg.train.output_dir)

@@ -58,6 +58,32 @@ def capture(model: nn.Module, modules: Iterable[str], stop: bool = False) -> Ite
         raise UserError(f"{name}: module {sorted(modules - outputs.keys())} did not run in the forward")
 
 
+@contextmanager
+def record_inputs(model: nn.Module, modules: Iterable[str]) -> Iterator[dict[str, list[tuple[Any, ...]]]]:
+    """Record the positional arguments of each call of sub-modules inside the `with` block.
+
+    Args:
+        model: any module.
+        modules: paths as in `named_modules()`.
+
+    Yields:
+        a dict that fills up as the modules run: path -> the arguments of each call, in order.
+
+    Raises:
+        UserError: if a path does not exist.
+    """
+    calls: dict[str, list[tuple[Any, ...]]] = {path: [] for path in modules}
+    handles = [
+        find_module(model, path).register_forward_pre_hook(lambda m, args, path=path: calls[path].append(args))
+        for path in calls
+    ]
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def find_module(model: nn.Module, path: str) -> nn.Module:
     """Return the sub-module at `path`.
 

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .capture import capture, find_module
+from .capture import capture, find_module, record_inputs
 from .errors import UserError, nearest
+from .roi import RoiBranch
 
 Key = str | int | Sequence[str | int] | None
 
@@ -26,6 +27,9 @@ class DistillPoint(nn.Module):
         teacher_key: the same for the teacher; None: as `key`.
         weight: factor on all losses of the distiller.
         name: suffix of the losses' names; None: made of the key, or of the student's path.
+        teacher_index: which teacher, where there are several.
+        roi: the ROI branch that the teacher runs on the student's boxes; `teacher` is then its "backbone".
+        classes: channels of student and teacher that mean the same class (`match_classes`); None: all.
     """
 
     def __init__(
@@ -37,9 +41,13 @@ class DistillPoint(nn.Module):
         teacher_key: Key = None,
         weight: float = 1.0,
         name: str | None = None,
+        teacher_index: int = 0,
+        roi: RoiBranch | None = None,
+        classes: tuple[Sequence[int], Sequence[int]] | None = None,
     ):
         super().__init__()
         self.student, self.teacher, self.distiller, self.weight = student, teacher, distiller, weight
+        self.teacher_index, self.roi, self.classes = teacher_index, roi, classes
         self.key = _key_path(key)
         self.teacher_key = self.key if teacher_key is None else _key_path(teacher_key)
         self.name = name or "_".join(map(str, self.key)) or student.replace(".", "_")
@@ -56,12 +64,12 @@ class DistillPoint(nn.Module):
             UserError: if a key is not there, or the pair cannot be compared; the line names the point.
         """
         try:
-            pair = _pick(student, self.key, "student"), _pick(teacher, self.teacher_key, "teacher")
-            mask = None
-            if image_sizes and all(f.dim() == 4 and len(f) == len(image_sizes) for f in pair):
-                *pair, mask = _common_area(*pair, image_sizes)
-            elif pair[0].shape[2:] != pair[1].shape[2:] or len(pair[0]) != len(pair[1]):
-                raise UserError(f"student {tuple(pair[0].shape)} and teacher {tuple(pair[1].shape)} do not match")
+            pair = [_pick(student, self.key, "student"), _pick(teacher, self.teacher_key, "teacher")]
+            if self.classes is not None:
+                pair = [_take_channels(f, c) for f, c in zip(pair, self.classes, strict=True)]
+            count = len(image_sizes or ())
+            is_map = self.roi is None and all(f.dim() == 4 and len(f) == count for f in pair)
+            pair, mask = _common_area(*pair, image_sizes) if is_map else _same_rows(*pair)
             outputs = self.distiller(*pair, mask)
         except ValueError as error:
             raise UserError(f"distillation point '{self.name}': {error}") from error
@@ -78,7 +86,7 @@ class DistilledModel(nn.Module):
 
     Args:
         student: any model on Detectron2's contract (list of dicts in; in training a dict of losses out).
-        teacher: frozen model on the same contract; None where there are no points.
+        teacher: frozen model on the same contract, or a list of them; None where there are no points.
         points: where to distil; none makes training equal to that of the bare student.
         shared_distiller: use the first point's distiller for all points, one set of parameters.
 
@@ -90,21 +98,19 @@ class DistilledModel(nn.Module):
     def __init__(
         self,
         student: nn.Module,
-        teacher: nn.Module | None = None,
+        teacher: nn.Module | Sequence[nn.Module] | None = None,
         points: Sequence[DistillPoint] = (),
         shared_distiller: bool = False,
     ):
         super().__init__()
         self.student = student
         self.points = nn.ModuleList(points)
-        # Past nn.Module.__setattr__, which would register the teacher as a sub-module.
-        self.__dict__["teacher"] = None if teacher is None else teacher.requires_grad_(False).eval()
+        teachers = [] if teacher is None else [teacher] if isinstance(teacher, nn.Module) else list(teacher)
+        # A plain list: nn.Module would register the teachers as sub-modules.
+        self.teachers = [t.requires_grad_(False).eval() for t in teachers]
         self.distill_scale = 1.0
         self.metrics: dict[str, Tensor] = {}
-        formats = [getattr(m, "input_format", None) for m in (student, teacher)]
-        self._flip_channels = sorted(map(str, formats)) == ["BGR", "RGB"]
-        if None not in formats and formats[0] != formats[1] and not self._flip_channels:
-            raise UserError(f"the student wants {formats[0]} images, the teacher {formats[1]}")
+        self._flip_channels = [_orders_differ(student, t) for t in self.teachers]
         if shared_distiller:
             for point in self.points:
                 point.distiller = self.points[0].distiller
@@ -118,38 +124,54 @@ class DistilledModel(nn.Module):
         """
         if not self.training or not self.points:
             return self.student(batched_inputs)
-        with torch.no_grad(), capture(self.teacher, {p.teacher for p in self.points}, stop=True) as of_teacher:
-            self.teacher(self._teacher_inputs(batched_inputs))
-        with capture(self.student, {p.student for p in self.points}) as of_student:
-            losses = dict(self.student(batched_inputs))
+        poolers = {p.roi.pooler for p in self.points if p.roi}
+        with capture(self.student, {p.student for p in self.points}) as features:
+            with record_inputs(self.student, poolers) as calls:
+                losses = dict(self.student(batched_inputs))
+        of_teachers = [self._run_teacher(i, batched_inputs) for i in range(len(self.teachers))]
         image_sizes = _image_sizes(batched_inputs)
         metrics = {}
         for point in self.points:
-            for key, value in point(of_student[point.student], of_teacher[point.teacher], image_sizes).items():
+            known = of_teachers[point.teacher_index][point.teacher]
+            if point.roi:
+                boxes = calls[point.roi.pooler][point.roi.stage][1]
+                with torch.no_grad():
+                    known = point.roi(self.teachers[point.teacher_index], known, boxes)
+            for key, value in point(features[point.student], known, image_sizes).items():
                 if key == "loss_kd":
                     value = self.distill_scale * value
                 (losses if key.startswith("loss_") else metrics)[f"{key}_{point.name}"] = value
         self.metrics = metrics
         return losses
 
-    def _teacher_inputs(self, batched_inputs: Any) -> Any:
-        if not self._flip_channels:
-            return batched_inputs
-        return [{**x, "image": x["image"].flip(0)} for x in batched_inputs]
+    @torch.no_grad()
+    def _run_teacher(self, index: int, batched_inputs: Any) -> dict[str, Any]:
+        wanted = {p.teacher for p in self.points if p.teacher_index == index}
+        if not wanted:
+            return {}
+        if self._flip_channels[index]:
+            batched_inputs = [{**x, "image": x["image"].flip(0)} for x in batched_inputs]
+        with capture(self.teachers[index], wanted, stop=True) as outputs:
+            self.teachers[index](batched_inputs)
+        return outputs
 
     def _check(self) -> None:
         names = [p.name for p in self.points]
         if len(set(names)) < len(names):
             raise UserError(f"two distillation points have one name: {names}")
-        if names and self.teacher is None:
+        if names and not self.teachers:
             raise UserError("there are distillation points but no teacher")
         for point in self.points:
+            if not 0 <= point.teacher_index < len(self.teachers):
+                raise UserError(f"point '{point.name}': no teacher {point.teacher_index}, of {len(self.teachers)}")
             find_module(self.student, point.student)
-            find_module(self.teacher, point.teacher)
+            find_module(self.teachers[point.teacher_index], point.teacher)
+            if point.roi:
+                find_module(self.student, point.roi.pooler)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "DistilledModel":
-        if self.teacher is not None:
-            self.teacher._apply(fn, *args, **kwargs)
+        for teacher in self.teachers:
+            teacher._apply(fn, *args, **kwargs)
         return super()._apply(fn, *args, **kwargs)
 
 
@@ -172,6 +194,37 @@ def _pick(output: Any, path: tuple[str | int, ...], who: str) -> Tensor:
     return output
 
 
+def _orders_differ(student: nn.Module, teacher: nn.Module) -> bool:
+    """Whether one wants RGB and the other BGR; a model without `input_format` takes what comes."""
+    formats = [getattr(model, "input_format", None) for model in (student, teacher)]
+    if None in formats or formats[0] == formats[1]:
+        return False
+    if sorted(formats) != ["BGR", "RGB"]:
+        raise UserError(f"the student wants {formats[0]} images, the teacher {formats[1]}")
+    return True
+
+
+def _take_channels(feature: Tensor, channels: Sequence[int]) -> Tensor:
+    if max(channels) >= feature.shape[1]:
+        raise UserError(f"the matched classes reach channel {max(channels)}, there are {feature.shape[1]}")
+    return feature[:, list(channels)]
+
+
+def _same_rows(student: Tensor, teacher: Tensor) -> tuple[list[Tensor], Tensor | None]:
+    """Check two tensors (R, C, ...) whose rows are boxes or samples; (R, C) becomes (R, C, 1, 1).
+
+    Without a row (no box was sampled) one masked row stands in: the losses are zero, and every parameter
+    still gets its gradient, which DDP waits for.
+    """
+    if student.shape[2:] != teacher.shape[2:] or len(student) != len(teacher):
+        raise UserError(f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} do not match")
+    pair = [f[:, :, None, None] if f.dim() == 2 else f for f in (student, teacher)]
+    if len(student):
+        return pair, None
+    pair = [f.new_zeros(1, *f.shape[1:]) + f.sum() for f in pair]
+    return pair, pair[0].new_zeros(1, 1, *pair[0].shape[2:])
+
+
 def _image_sizes(batched_inputs: Any) -> list[tuple[int, int]] | None:
     """(height, width) of each image, or None for inputs that are not Detectron2's list of dicts."""
     try:
@@ -182,7 +235,7 @@ def _image_sizes(batched_inputs: Any) -> list[tuple[int, int]] | None:
 
 def _common_area(
     student: Tensor, teacher: Tensor, image_sizes: list[tuple[int, int]]
-) -> tuple[Tensor, Tensor, Tensor | None]:
+) -> tuple[list[Tensor], Tensor | None]:
     """Crop two maps (N, C, H, W) of one stride to their common area; say which positions hold image.
 
     Returns:
@@ -197,13 +250,13 @@ def _common_area(
         )
     height, width = (min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True))
     valid = [(math.ceil(h / stride[0]), math.ceil(w / stride[1])) for h, w in image_sizes]
-    student, teacher = student[:, :, :height, :width], teacher[:, :, :height, :width]
+    pair = [f[:, :, :height, :width] for f in (student, teacher)]
     if all(h >= height and w >= width for h, w in valid):
-        return student, teacher, None
+        return pair, None
     mask = torch.zeros(len(valid), 1, height, width)
     for i, (h, w) in enumerate(valid):
         mask[i, :, :h, :w] = 1
-    return student, teacher, mask.to(student.device, non_blocking=True)
+    return pair, mask.to(student.device, non_blocking=True)
 
 
 def _stride(feature: Tensor, image_size: list[int]) -> tuple[int, ...]:

@@ -54,6 +54,30 @@ def load_teacher(
     return model.requires_grad_(False).eval()
 
 
+@torch.no_grad()
+def inherit(student: nn.Module, teacher: nn.Module, prefixes: Sequence[str]) -> list[str]:
+    """Copy weights of the teacher into the student, where name and shape agree; log and return their names.
+
+    Args:
+        student: changed in place.
+        teacher: the source.
+        prefixes: of the names to copy, such as "backbone.fpn" or "roi_heads".
+
+    Raises:
+        UserError: if nothing under a prefix agrees.
+    """
+    ours, theirs = student.state_dict(), teacher.state_dict()
+    names = [n for n, v in ours.items() if n.startswith(tuple(prefixes)) and n in theirs and theirs[n].shape == v.shape]
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in names):
+            raise UserError(f"train.inherit: nothing under '{prefix}' agrees in name and shape with the teacher")
+    for name in names:
+        ours[name].copy_(theirs[name])
+    if names:
+        logger.info(f"The student inherits {len(names)} tensors from the teacher: {', '.join(names)}")
+    return names
+
+
 def yaml_model(config: str, opts: Sequence[str | int | float] = ()) -> nn.Module:
     """Build the model of one of Detectron2's YAML configs, for a LazyConfig node.
 

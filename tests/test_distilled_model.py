@@ -75,7 +75,7 @@ def test_every_parameter_of_student_and_distillers_gets_a_gradient():
     model = DistilledModel(Net(4), Net(6), points).train()
     sum(model(images((32, 32), (32, 24))).values()).backward()
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
-    assert all(p.grad is None for p in model.teacher.parameters())
+    assert all(p.grad is None for p in model.teachers[0].parameters())
 
 
 def test_without_points_losses_and_gradients_are_those_of_the_bare_student():

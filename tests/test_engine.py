@@ -15,7 +15,7 @@ from diffkd_d2.engine.setup import check_gpus
 from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.errors import UserError
 from diffkd_d2.solver import distill_optimizer_params
-from diffkd_d2.teacher import yaml_model
+from diffkd_d2.teacher import inherit, yaml_model
 
 
 class Task(nn.Module):
@@ -95,6 +95,16 @@ def test_distillers_have_a_learning_rate_of_their_own():
     rate = {id(p): g["lr"] for g in groups for p in g["params"]}
     assert all(rate[id(p)] == pytest.approx(0.3) for p in model.points.parameters())
     assert len(rate) == len(list(model.points.parameters()))  # the net is frozen here: it serves as the teacher
+
+
+def test_a_student_inherits_where_shapes_agree():
+    student, teacher = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 3)), nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 4))
+    before = student[1].weight.clone()
+    assert inherit(student, teacher, ["0."]) == ["0.weight", "0.bias"]
+    assert torch.equal(student[0].weight, teacher[0].weight) and torch.equal(student[1].weight, before)
+    assert inherit(student, teacher, []) == []
+    with pytest.raises(UserError, match="nothing under '1.'"):
+        inherit(student, teacher, ["0.", "1."])
 
 
 def test_more_gpus_than_there_are():

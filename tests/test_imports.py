@@ -15,7 +15,9 @@ PACKAGE = "diffkd_d2"
 ARROWS = {
     "errors": set(),
     "capture": {"errors"},
-    "distilled_model": {"capture", "errors"},
+    "roi": {"errors"},
+    "classes": {"errors"},
+    "distilled_model": {"capture", "errors", "roi"},
     "diffusion": {"errors"},
     "distillers": {"diffusion", "errors"},
 }

@@ -4,6 +4,8 @@ train = dict(
     output_dir="./output",
     # Initial weights of the student: a path, detectron2:// or https://; "" trains from scratch.
     init_checkpoint="",
+    # After that: prefixes of weights that the student takes from the (first) teacher, such as "backbone.fpn".
+    inherit=[],
     max_iter=90000,
     seed=-1,
     # None, "float16" (loss scaling, needs a GPU) or "bfloat16".
