@@ -4,7 +4,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .capture import capture
 from .errors import UserError
+
+LAST_LAYER = {"mask": "predictor", "keypoint": "score_lowres"}
 
 
 class RoiBranch:
@@ -16,7 +19,7 @@ class RoiBranch:
 
     Args:
         branch: "box" (output: class logits (R, K+1) and deltas (R, 4K) or (R, 4)), "mask" (logits
-            (M, K, 28, 28)) or "keypoint" (heat maps (M, K, 56, 56)).
+            (M, K, 28, 28)) or "keypoint" (scores (M, K, 28, 28) before they are enlarged).
         stage: which call of the student's pooler gives the boxes: the stage of a cascade, else 0.
         teacher_stage: stage of a teacher that is a cascade; None: as `stage`.
 
@@ -54,7 +57,9 @@ class RoiBranch:
         pooled = pooler([features[name] for name in names], boxes)
         head = getattr(heads, f"{self.branch}_head")
         if self.branch != "box":
-            return head.layers(pooled)
+            with capture(head, [LAST_LAYER[self.branch]]) as outputs:
+                head.layers(pooled)
+            return outputs[LAST_LAYER[self.branch]]
         predictor = heads.box_predictor
         if isinstance(predictor, nn.ModuleList):
             if self.teacher_stage >= len(predictor):

@@ -15,7 +15,7 @@ PACKAGE = "diffkd_d2"
 ARROWS = {
     "errors": set(),
     "capture": {"errors"},
-    "roi": {"errors"},
+    "roi": {"capture", "errors"},
     "classes": {"errors"},
     "distilled_model": {"capture", "errors", "roi"},
     "diffusion": {"errors"},
