@@ -7,11 +7,13 @@ from . import _detectron2  # noqa: F401
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2 import model_zoo
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
+from detectron2.utils.registry import locate
 from torch import nn
 
 from .checkpoint import Checkpointer, require_all_keys
@@ -78,17 +80,21 @@ def inherit(student: nn.Module, teacher: nn.Module, prefixes: Sequence[str]) -> 
     return names
 
 
-def yaml_model(config: str, opts: Sequence[str | int | float] = ()) -> nn.Module:
+def yaml_model(config: str, opts: Sequence[Any] = (), extend: Sequence[str] = ()) -> nn.Module:
     """Build the model of one of Detectron2's YAML configs, for a LazyConfig node.
 
     Args:
         config: path of a YAML file, or a name in the zoo such as "COCO-Detection/faster_rcnn_R_101_FPN_3x.yaml".
         opts: alternating keys and values that override it.
+        extend: functions by their dotted names that add a project's keys before the file is read, such as
+            "detectron2.projects.deeplab.add_deeplab_config".
 
     Raises:
         UserError: if there is no such config, or it has no such option.
     """
     cfg = get_cfg()
+    for name in extend:
+        locate(name)(cfg)
     try:
         cfg.merge_from_file(config if Path(config).is_file() else model_zoo.get_config_file(config))
     except RuntimeError as error:

@@ -13,8 +13,10 @@ from ..common.train import distill, train
 
 model = L(DistilledModel)(student=slim_retinanet(depth=50, width=24, channels=96, num_convs=4), points=[])
 dataloader.train.mapper.augmentations.append(L(T.RandomFlip)(horizontal=False, vertical=True))
-dataloader.train.total_batch_size = 32
-optimizer.lr = 2e-3
+dataloader.train.total_batch_size = 16
+optimizer.lr = 1.5e-3
 train.max_iter = 4000
+train.eval_period = 2000
+train.checkpointer.period = 1000
 train.clip_norm = 10.0
 train.output_dir = "output/shapes/teacher_r50"

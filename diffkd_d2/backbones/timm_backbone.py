@@ -1,0 +1,71 @@
+"""Backbones of timm (ResNet-18/34, MobileNet, RegNet, Swin, ConvNeXt, ...) under Detectron2's contract."""
+
+from typing import Any
+
+import timm
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import Backbone
+from timm.data import resolve_data_config
+from timm.layers import Format
+from torch import Tensor
+
+from ..errors import UserError, nearest
+
+
+class TimmBackbone(Backbone):
+    """The stages of a timm model as feature maps, named as Detectron2's ResNet does: the last one is res5.
+
+    Without dilation res2 to res5 have strides of 4, 8, 16 and 32.
+
+    Args:
+        name: timm's name of a model, such as "mobilenetv2_100".
+        out_features: stages to return; it builds no stage beyond the last of them.
+        pretrained: whether to load timm's own weights for that name (from the Hugging Face hub).
+        options: further arguments of `timm.create_model`, such as `output_stride=16` (dilated, for DeepLab),
+            `drop_path_rate=0.1`, or `strict_img_size=False` (Swin on images of any size).
+
+    Raises:
+        UserError: if timm has no such model, it gives no stages, or none of a wanted stride.
+    """
+
+    def __init__(self, name: str, out_features: list[str], pretrained: bool = False, **options: Any):
+        super().__init__()
+        if not timm.is_model(name.split(".")[0]):
+            raise UserError(f"timm has no model '{name}'{nearest(name, timm.list_models())}")
+        try:
+            probe = timm.create_model(name, features_only=True, **options).feature_info
+        except (RuntimeError, AttributeError) as error:
+            raise UserError(f"timm's {name} gives no feature maps: {error}") from error
+        stages = {f"res{6 - len(probe.info) + i}": i for i in range(len(probe.info))}
+        missing = [stage for stage in out_features if stage not in stages]
+        if missing:
+            raise UserError(f"timm's {name} has no stage {missing}; it has {list(stages)}")
+        indices = sorted(stages[stage] for stage in out_features)
+        self.model = timm.create_model(name, features_only=True, out_indices=indices, pretrained=pretrained, **options)
+        self._channels_last = getattr(self.model, "output_fmt", None) == Format.NHWC  # Swin
+        self._out_features = sorted(out_features, key=stages.get)
+        info = [probe.info[i] for i in indices]
+        self._shapes = {
+            stage: ShapeSpec(channels=x["num_chs"], stride=x["reduction"])
+            for stage, x in zip(self._out_features, info, strict=True)
+        }
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the stages (N, C, H / stride, W / stride) of images x (N, 3, H, W)."""
+        features = self.model(x)
+        if self._channels_last:
+            features = [f.permute(0, 3, 1, 2).contiguous() for f in features]
+        return dict(zip(self._out_features, features, strict=True))
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Channels and stride of each stage."""
+        return self._shapes
+
+
+def timm_pixel_stats(name: str) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation, RGB in [0, 255], that timm trained a model with.
+
+    Give them to a detector as `pixel_mean` and `pixel_std`, with `input_format="RGB"`.
+    """
+    config = resolve_data_config(model=timm.create_model(name))
+    return [255 * x for x in config["mean"]], [255 * x for x in config["std"]]
