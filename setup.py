@@ -43,5 +43,8 @@ setup(
         "pycocotools>=2.0.6",
         *opencv(),
     ],
-    extras_require={"timm": ["timm>=1.0"], "dev": ["diffusers", "pytest", "ruff"]},  # the tested versions: requirements.txt
+    extras_require={
+        "timm": ["timm>=1.0"],
+        "dev": ["diffusers", "pytest", "ruff"],
+    },  # the tested versions: requirements.txt
 )

@@ -1,0 +1,62 @@
+"""The pages in docs/ run as they are written."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffkd_d2.data.shapes import generate
+
+pytestmark = pytest.mark.slow
+
+REPO = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHORT = ["train.max_iter=2", "dataloader.train.num_workers=0", "dataloader.test.num_workers=0"]
+SHORT += ["dataloader.train.total_batch_size=2"]
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("datasets")
+    folder = generate(root, num_train=16, num_val=4)
+    info = json.loads((folder / "info.json").read_text())
+    (folder / "info.json").write_text(json.dumps(dict(info, num_train=2000, num_val=500)))
+    return root
+
+
+def run_page(name: str, folder: Path, root: Path) -> None:
+    """Write the page's files into a copy of the configs and run its commands, shortened."""
+    shutil.copytree(REPO / "configs", folder / "configs")
+    (folder / "assets").symlink_to(REPO / "assets")
+    blocks = BLOCK.findall((REPO / "docs" / name).read_text())
+    for language, path, text in blocks:
+        if language == "python" and path:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+    commands = [line for language, _, text in blocks if language == "sh" for line in text.splitlines()]
+    assert commands
+    path = os.pathsep.join([str(folder), str(REPO), os.environ.get("PYTHONPATH", "")])
+    env = dict(os.environ, DETECTRON2_DATASETS=str(root), OMP_NUM_THREADS="1", PYTHONPATH=path)
+    for command in commands:
+        words = command.replace("python train_net.py", f"{sys.executable} {REPO / 'train_net.py'}").split()
+        run = subprocess.run([*words, *SHORT], cwd=folder, env=env, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, f"{command}\n{run.stderr[-3000:]}"
+
+
+@pytest.mark.parametrize("name", ["your_model.md", "your_teacher.md", "your_method.md"])
+def test_a_page_runs_as_written(name, datasets, tmp_path):
+    run_page(name, tmp_path, datasets)
+    assert list(tmp_path.glob("output/mine/*/model_final.pth"))
+
+
+def test_the_page_on_datasets_shows_the_config_that_is_shipped(real_data, tmp_path):
+    shown = [text for _, path, text in BLOCK.findall((REPO / "docs/your_dataset.md").read_text()) if path]
+    assert shown == [(REPO / "configs/common/data/bccd.py").read_text()]
+    run_page("your_dataset.md", tmp_path, real_data)
+    results = json.loads((tmp_path / "output/bccd/diffkd_r18/results.json").read_text())
+    assert "AP" in results["bbox"]
