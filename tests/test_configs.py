@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.config import instantiate
+from detectron2.model_zoo import get_checkpoint_url, get_config
+from detectron2.modeling import build_model
 from omegaconf import OmegaConf
 
 from diffkd_d2.distillers import DiffKD, Mimic
@@ -24,10 +26,39 @@ def test_the_config_builds_what_its_name_says(path, monkeypatch):
     points = [instantiate(p) for p in cfg.model.points]
     assert {type(p.distiller) for p in points} == ({method} if method else set())
     assert ("teacher" in cfg.model) == (method is not None)
-    student = instantiate(cfg.model.student)
-    modules = dict(student.named_modules())
-    assert all(p.student in modules for p in points)
-    assert cfg.train.output_dir.endswith(path.stem)
+    assert cfg.train.output_dir.endswith(f"{path.parent.name}/{path.stem}")
+    models = {"student": build_offline(cfg.model.student)}
+    if method:
+        models["teacher"] = build_offline(cfg.model.teacher.model)
+    for who, model in models.items():
+        channels = {name: shape.channels for name, shape in model.backbone.output_shape().items()}
+        for point in points:
+            assert getattr(point, who) == "backbone"
+            assert getattr(point.distiller, f"{who}_channels") == channels[point.key[0]]
+
+
+def build_offline(node):
+    """Instantiate a model without fetching pretrained weights."""
+    if OmegaConf.select(node, "backbone.bottom_up.pretrained"):
+        node.backbone.bottom_up.pretrained = False
+    return instantiate(node)
+
+
+@pytest.mark.parametrize("path", [p for p in LEAVES if p.parent.name == "coco"], ids=lambda p: p.stem)
+def test_zoo_teachers_have_the_parameters_of_the_zoos_own_config(path):
+    teacher = load_config(str(path), []).model.get("teacher")
+    if teacher is None or "dl.fbaipublicfiles.com" not in teacher.weights:
+        assert "fcos" in path.stem
+        return
+    name = teacher.weights.split("detectron2/", 1)[1].rsplit("/", 2)[0]
+    suffix = ".yaml" if "yaml_model" in str(teacher.model._target_) else ".py"
+    assert get_checkpoint_url(name + suffix) == teacher.weights
+    zoo = get_config(name + suffix)
+    if suffix == ".yaml":
+        zoo.MODEL.DEVICE = "cpu"
+    zoo = build_model(zoo) if suffix == ".yaml" else instantiate(zoo.model)
+    shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (zoo, instantiate(teacher.model))]
+    assert shapes[0] == shapes[1]
 
 
 def test_students_of_one_seed_start_from_the_same_weights():

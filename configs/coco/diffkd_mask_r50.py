@@ -4,12 +4,11 @@ Published box / mask AP (Detectron2's MODEL_ZOO.md): teacher 42.9 / 38.6, studen
 With DiffKD: not measured.
 """
 
+from ..common.models.zoo import zoo_model, zoo_teacher
 from .diffkd_r50 import dataloader, distill, lr_multiplier, model, optimizer, train
 
-ZOO = "COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x"
-model.teacher.model.config = f"{ZOO}.yaml"
-model.teacher.weights = f"detectron2://{ZOO}/138205316/model_final_a3ec72.pkl"
-model.student.config = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml"
+model.teacher = zoo_teacher("COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x")
+model.student = zoo_model("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x")
 dataloader.train.mapper.use_instance_mask = True
 dataloader.evaluator.tasks = ["bbox", "segm"]
 train.output_dir = "output/coco/diffkd_mask_r50"

@@ -7,19 +7,18 @@ from detectron2.config import LazyCall as L
 from detectron2.model_zoo import get_config
 
 from diffkd_d2.distilled_model import DistilledModel
-from diffkd_d2.teacher import load_teacher, yaml_model
 
 from ..common.data.coco import dataloader
 from ..common.distill.fpn import diffkd_points
-from ..common.optim import SGD as optimizer  # noqa: N811
+from ..common.models.zoo import zoo_model, zoo_teacher
+from ..common.optim import SGD as optimizer
 from ..common.train import distill, train
 
 lr_multiplier = get_config("common/coco_schedule.py").lr_multiplier_1x
-ZOO = "COCO-Detection/faster_rcnn_R_101_FPN_3x"
-teacher = L(load_teacher)(
-    model=L(yaml_model)(config=f"{ZOO}.yaml"), weights=f"detectron2://{ZOO}/137851257/model_final_f6e8b1.pkl"
+model = L(DistilledModel)(
+    student=zoo_model("COCO-Detection/faster_rcnn_R_50_FPN_1x"),
+    teacher=zoo_teacher("COCO-Detection/faster_rcnn_R_101_FPN_3x"),
+    points=diffkd_points(["p2", "p3", "p4", "p5", "p6"]),
 )
-student = L(yaml_model)(config="COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml")
-model = L(DistilledModel)(student=student, teacher=teacher, points=diffkd_points(["p2", "p3", "p4", "p5", "p6"]))
 train.init_checkpoint = "detectron2://ImageNetPretrained/MSRA/R-50.pkl"
 train.output_dir = "output/coco/diffkd_r50"

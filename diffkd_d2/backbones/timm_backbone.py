@@ -25,7 +25,8 @@ class TimmBackbone(Backbone):
             `drop_path_rate=0.1`, or `strict_img_size=False` (Swin on images of any size).
 
     Raises:
-        UserError: if timm has no such model, it gives no stages, or none of a wanted stride.
+        UserError: if timm has no such model, it gives no feature maps, lacks a wanted stage, or its weights
+            cannot be fetched.
     """
 
     def __init__(self, name: str, out_features: list[str], pretrained: bool = False, **options: Any):
@@ -41,7 +42,12 @@ class TimmBackbone(Backbone):
         if missing:
             raise UserError(f"timm's {name} has no stage {missing}; it has {list(stages)}")
         indices = sorted(stages[stage] for stage in out_features)
-        self.model = timm.create_model(name, features_only=True, out_indices=indices, pretrained=pretrained, **options)
+        try:
+            self.model = timm.create_model(
+                name, features_only=True, out_indices=indices, pretrained=pretrained, **options
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UserError(f"cannot load timm's weights of {name}: {str(error).splitlines()[0]}") from error
         self._channels_last = getattr(self.model, "output_fmt", None) == Format.NHWC  # Swin
         self._out_features = sorted(out_features, key=stages.get)
         info = [probe.info[i] for i in indices]

@@ -1,0 +1,17 @@
+"""Models and teachers of Detectron2's zoo by their names, such as "COCO-Detection/faster_rcnn_R_101_FPN_3x"."""
+
+from detectron2.config import LazyCall as L
+from detectron2.model_zoo import get_checkpoint_url, get_config
+
+from diffkd_d2.teacher import load_teacher, yaml_model
+
+
+def zoo_model(name, opts=()):
+    """Config of the model, untrained; `opts` override its YAML config."""
+    return L(yaml_model)(config=f"{name}.yaml", opts=list(opts))
+
+
+def zoo_teacher(name, lazy=False):
+    """Config of the model with the zoo's weights; `lazy` where the zoo configures it in Python."""
+    model = get_config(f"{name}.py").model if lazy else zoo_model(name)
+    return L(load_teacher)(model=model, weights=get_checkpoint_url(f"{name}{'.py' if lazy else '.yaml'}"))
