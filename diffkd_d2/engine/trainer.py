@@ -45,7 +45,8 @@ class Trainer(SimpleTrainer):
             raise UserError("train.amp.dtype float16 needs a GPU; on a CPU use bfloat16")
         self.amp_dtype = DTYPES.get(amp)
         self.grad_scaler = torch.amp.GradScaler(self.device_type, enabled=amp == "float16")
-        self.clip_norm, self.clip_modules = clip_norm, list(clip_modules)
+        self.clip_norm = clip_norm
+        self.clip_modules = [module for module in clip_modules if any(True for _ in module.parameters())]
 
     def run_step(self) -> None:
         """Train on one batch; raises FloatingPointError where the sum of losses is not finite."""
