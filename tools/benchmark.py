@@ -1,0 +1,235 @@
+#!/usr/bin/env python
+"""What distillation costs: a step of a config against its floor, the student's step plus the teacher's forward.
+
+python tools/benchmark.py --config-file configs/coco/diffkd_r50.py --size 320x448 --batch 1 --json out.json
+python tools/benchmark.py --config-file configs/shapes/diffkd_r18.py --loader      # the config's own images
+
+Everything runs in one process, interleaved, `--repeats` times; medians and the spread (quartiles) are reported. Weights
+are random: they do not change the cost.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from detectron2.config import instantiate
+from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.utils.events import EventStorage
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from diffkd_d2.distilled_model import DistilledModel, DistillPoint
+from diffkd_d2.distillers import DiffKD, Mimic
+from diffkd_d2.engine.setup import build_loader, load_config
+from diffkd_d2.engine.trainer import DTYPES
+from diffkd_d2.errors import UserError, one_line_errors
+
+OBJECTS = 8
+
+
+def synthetic_batch(count: int, height: int, width: int, classes: int) -> list[dict]:
+    """Noise with a few boxes, masks and labels, in Detectron2's format."""
+    batch = []
+    for _ in range(count):
+        target = Instances((height, width))
+        corners = torch.rand(OBJECTS, 2) * torch.tensor([width, height]) * 0.6
+        boxes = torch.cat([corners, corners + 8 + torch.rand(OBJECTS, 2) * torch.tensor([width, height]) * 0.3], dim=1)
+        target.gt_boxes = Boxes(boxes)
+        target.gt_classes = torch.randint(classes, (OBJECTS,))
+        masks = torch.zeros(OBJECTS, height, width, dtype=torch.bool)
+        for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist(), strict=True):
+            mask[y0:y1, x0:x1] = True
+        target.gt_masks = BitMasks(masks)
+        image = torch.randint(0, 255, (3, height, width), dtype=torch.uint8)
+        sem_seg = torch.randint(classes, (height, width))
+        batch.append(dict(image=image, instances=target, sem_seg=sem_seg, height=height, width=width))
+    return batch
+
+
+def build(cfg, device: str) -> tuple[DistilledModel, DistilledModel]:
+    """Return the config's model and the same with feature mimicking at the same points; teacher weights random."""
+    teacher = instantiate(cfg.model.teacher.model)
+    student = instantiate(cfg.model.student)
+    points = [instantiate(point) for point in cfg.model.points]
+    mimics = [
+        DistillPoint(p.student, p.teacher, Mimic(p.distiller.student_channels, p.distiller.teacher_channels), key=p.key)
+        for p in points
+    ]
+    models = [DistilledModel(student, teacher, p).to(device).train() for p in (points, mimics)]
+    return models[0], models[1]
+
+
+def jobs(model: DistilledModel, mimic: DistilledModel, batch: list[dict]) -> dict[str, Callable[[], object]]:
+    """Return what is measured, by name; each leaves the gradients cleared."""
+
+    def step(module: torch.nn.Module) -> None:
+        sum(module(batch).values()).backward()
+        module.zero_grad()
+
+    def floor() -> None:
+        model._run_teacher(0, batch)
+        step(model.student)
+
+    return {
+        "student_step": lambda: step(model.student),
+        "teacher_forward": lambda: model._run_teacher(0, batch),
+        "floor": floor,
+        "mimic_step": lambda: step(mimic),
+        "distill_step": lambda: step(model),
+    }
+
+
+def parts(model: DistilledModel, batch: list[dict]) -> dict[str, Callable[[], object]]:
+    """Return the parts of DiffKD, over all points, on the features of this batch."""
+    seen: list[tuple[DiffKD, torch.Tensor, torch.Tensor]] = []
+    hooks = [
+        p.distiller.register_forward_pre_hook(lambda m, args: seen.append((m, args[0].detach(), args[1])))
+        for p in model.points
+    ]
+    with EventStorage():
+        model(batch)
+    for hook in hooks:
+        hook.remove()
+    seen = [row for row in seen if isinstance(row[0], DiffKD)]
+
+    def backward() -> None:
+        for distiller, student, teacher in seen:
+            outputs = distiller(student.requires_grad_(), teacher)
+            sum(v for k, v in outputs.items() if k.startswith("loss_")).backward()
+        model.zero_grad()
+
+    def each(part: Callable) -> Callable[[], None]:
+        return lambda: [part(*row) for row in seen]
+
+    with torch.no_grad():
+        aligned = [d.align(s) for d, s, _ in seen]
+        latents = [d.encode(t)[0] for d, _, t in seen]
+    return {
+        "autoencoder_and_standardize": each(lambda d, s, t: d.encode(t)),
+        "noise_matcher": lambda: [d.noise_matcher(x, x) for (d, _, _), x in zip(seen, aligned, strict=True)],
+        "one_sampling_step": lambda: [d.denoiser(x, 0) for (d, _, _), x in zip(seen, aligned, strict=True)],
+        "align_match_sample": each(lambda d, s, t: d.refine(s)),
+        "diffusion_loss": lambda: [d.diffusion_loss(z) for (d, _, _), z in zip(seen, latents, strict=True)],
+        "distiller_forward": each(lambda d, s, t: d(s, t)),
+        "distiller_forward_backward": backward,
+    }
+
+
+def measure(work: dict[str, Callable], repeats: int, device: str, dtype: torch.dtype | None) -> dict[str, list[float]]:
+    """Return seconds of each job, interleaved; the first round warms up and does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    for i in range(repeats + 1):
+        for name, job in work.items():
+            with EventStorage(), torch.autocast(device, dtype, enabled=dtype is not None):
+                _synchronise(device)
+                start = time.perf_counter()
+                job()
+                _synchronise(device)
+            if i:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def peak_memory(job: Callable, device: str, dtype: torch.dtype | None) -> int:
+    """Return the most bytes of tensors that a job holds beyond what was there before."""
+    with EventStorage(), torch.autocast(device, dtype, enabled=dtype is not None):
+        if device == "cuda":
+            before = torch.cuda.memory_allocated()
+            torch.cuda.reset_peak_memory_stats()
+            job()
+            return torch.cuda.max_memory_allocated() - before
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+            job()
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    held = most = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
+def _synchronise(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Measure; return the report."""
+    torch.manual_seed(0)
+    cfg = load_config(args.config_file, args.opts)
+    if not len(cfg.model.points):
+        raise UserError(f"{args.config_file} distils nothing: there is no step to compare with the floor")
+    model, mimic = build(cfg, args.device)
+    dtype = DTYPES.get(args.amp)
+    report: dict = {
+        "config": args.config_file,
+        "device": args.device,
+        "amp": args.amp,
+        "threads": torch.get_num_threads(),
+    }
+    if args.device == "cuda":
+        report["gpu"] = torch.cuda.get_device_name()
+    if args.loader:
+        batches = iter(build_loader(cfg.dataloader.train))
+        waits = []
+        for _ in range(args.repeats + 1):
+            start = time.perf_counter()
+            batch = next(batches)
+            waits.append(time.perf_counter() - start)
+        report["loader_seconds_per_batch"] = statistics.median(waits[1:])
+    else:
+        height, width = (int(n) for n in args.size.split("x"))
+        batch = synthetic_batch(args.batch, height, width, classes=3)
+        report["size"] = args.size
+    report["batch"] = len(batch)
+    seconds = measure({**jobs(model, mimic, batch), **parts(model, batch)}, args.repeats, args.device, dtype)
+    report["medians"] = {name: statistics.median(times) for name, times in seconds.items()}
+    report["quartiles"] = {name: statistics.quantiles(times, n=4)[::2] for name, times in seconds.items()}
+    medians = report["medians"]
+    ratios = [a / b for a, b in zip(seconds["distill_step"], seconds["floor"], strict=True)]
+    report["ratio_to_floor"] = statistics.median(ratios)
+    report["mimic_ratio_to_floor"] = medians["mimic_step"] / medians["floor"]
+    report["images_per_second"] = len(batch) / medians["distill_step"]
+    work = jobs(model, mimic, batch)
+    report["memory"] = {n: peak_memory(work[n], args.device, dtype) for n in ("floor", "mimic_step", "distill_step")}
+    report["memory_ratio_to_floor"] = report["memory"]["distill_step"] / report["memory"]["floor"]
+    if args.loader:
+        waiting = report["loader_seconds_per_batch"] > medians["distill_step"]
+        report["bottleneck"] = "loader" if waiting else "model"
+    return report
+
+
+def main() -> None:
+    """Parse the command line, measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", required=True)
+    parser.add_argument("--size", default="320x448", help="HxW of synthetic images")
+    parser.add_argument("--batch", type=int, default=2, help="synthetic images per step")
+    parser.add_argument("--loader", action="store_true", help="the config's own training data instead")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--amp", choices=[*DTYPES], help="autocast to this type")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--json", type=Path, help="write the report here")
+    parser.add_argument("opts", nargs="*", help="key=value overrides of the config")
+    args = parser.parse_args()
+    with one_line_errors():
+        report = run(args)
+    for name, value in report["medians"].items():
+        low, high = report["quartiles"][name]
+        print(f"{name:28} {1e3 * value:9.1f} ms   ({1e3 * low:.1f} to {1e3 * high:.1f})")
+    print(f"{report['images_per_second']:.2f} images per second")
+    for name in ("ratio_to_floor", "mimic_ratio_to_floor", "memory_ratio_to_floor"):
+        print(f"{name:28} {report[name]:9.3f}")
+    if "bottleneck" in report:
+        print(f"the bottleneck is the {report['bottleneck']}")
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
