@@ -6,5 +6,5 @@ from .teacher_r50 import dataloader, distill, lr_multiplier, model, optimizer, t
 anchors = model.student.anchor_generator
 model.student = slim_retinanet(depth=18, width=32, channels=64, num_convs=2, num_classes=3)
 model.student.anchor_generator = anchors
-train.max_iter = train.eval_period = train.checkpointer.period = 600
+train.max_iter = train.eval_period = train.checkpointer.period = 400
 train.output_dir = "output/bccd/student_r18"
