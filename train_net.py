@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -51,10 +52,14 @@ def argument_parser() -> ArgumentParser:
     return parser
 
 
-def evaluate(cfg, model: nn.Module) -> dict:
-    """Evaluate a plain Detectron2 model on the config's test data; return Detectron2's dict of results."""
+def build_test_loader(cfg, model: nn.Module) -> Iterable:
+    """Return the loader of the config's test data, for a model that must fit its images."""
     check_image_format(cfg.dataloader.test, model)
-    loader = build_loader(cfg.dataloader.test)
+    return build_loader(cfg.dataloader.test)
+
+
+def evaluate(cfg, model: nn.Module, loader: Iterable) -> dict:
+    """Evaluate a plain Detectron2 model; return Detectron2's dict of results."""
     results = inference_on_dataset(model, loader, instantiate(cfg.dataloader.evaluator))
     if comm.is_main_process():
         print_csv_format(results)
@@ -80,6 +85,8 @@ def do_train(args: Namespace, cfg) -> None:
     log_parameters(model, optimizer)
     check_image_format(cfg.dataloader.train, model.student)
     loader = build_loader(cfg.dataloader.train)
+    # Now, not after a week: what is missing for the evaluation shall end the run here.
+    test_loader = build_test_loader(cfg, model.student)
 
     ddp = dict(cfg.train.ddp, **({"device_ids": None} if cfg.train.device == "cpu" else {}))
     trainer = Trainer(
@@ -94,7 +101,7 @@ def do_train(args: Namespace, cfg) -> None:
     results: dict = {}
 
     def evaluate_student() -> dict:
-        results.update(evaluate(cfg, model.student))
+        results.update(evaluate(cfg, model.student, test_loader))
         return results
 
     main = comm.is_main_process()
@@ -130,7 +137,8 @@ def do_eval(args: Namespace, cfg) -> None:
             teacher = instantiate(node).to(cfg.train.device)
             if getattr(teacher, "input_format", None):
                 cfg.dataloader.test.mapper.image_format = teacher.input_format
-            write_results(cfg, evaluate(cfg, teacher), f"results_teacher{i or ''}.json")
+            results = evaluate(cfg, teacher, build_test_loader(cfg, teacher))
+            write_results(cfg, results, f"results_teacher{i or ''}.json")
         return
     student = instantiate(cfg.model.student).to(cfg.train.device)
     checkpointer = Checkpointer(student, cfg.train.output_dir)
@@ -140,7 +148,7 @@ def do_eval(args: Namespace, cfg) -> None:
     if not path:
         raise UserError(f"nothing to evaluate: no train.init_checkpoint, no checkpoint in {cfg.train.output_dir}")
     checkpointer.load(path, checkpointables=[])
-    write_results(cfg, evaluate(cfg, student))
+    write_results(cfg, evaluate(cfg, student, build_test_loader(cfg, student)))
 
 
 def run(args: Namespace) -> None:

@@ -1,5 +1,7 @@
 """The parts of DiffKD against references written apart from them."""
 
+import math
+
 import pytest
 import torch
 from diffusers import DDIMScheduler
@@ -28,6 +30,23 @@ def test_five_step_chain_equals_diffusers():
         ours = schedule.ddim_step(ours, torch.tanh(ours + t / 1000), t, t_prev)
         theirs = reference.step(torch.tanh(theirs + t / 1000), t, theirs, eta=0.0).prev_sample
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_the_schedule_by_hand_in_float64():
+    def alpha_bar(t: int) -> float:
+        return math.prod(1 - (1e-4 + i * (0.02 - 1e-4) / 999) for i in range(t + 1))
+
+    schedule = NoiseSchedule()
+    for t in (0, 100, 400, 999):
+        assert schedule.alphas_cumprod[t].item() == pytest.approx(alpha_bar(t), rel=1e-6)
+    assert alpha_bar(400) == pytest.approx(0.194, abs=1e-3)
+    # One DDIM step as the paper writes it: the predicted clean sample, then back to the noise of the next step.
+    x, noise, now, then = 0.7, -0.3, alpha_bar(400), alpha_bar(300)
+    clean = (x - math.sqrt(1 - now) * noise) / math.sqrt(now)
+    expected = math.sqrt(then) * clean + math.sqrt(1 - then) * noise
+    step = schedule.ddim_step(torch.tensor(x), torch.tensor(noise), 400, 300)
+    assert step.item() == pytest.approx(expected, rel=1e-6)
+    assert schedule.ddim_step(torch.tensor(x), torch.tensor(noise), 400, -1).item() == pytest.approx(clean, rel=1e-6)
 
 
 def test_last_step_recovers_the_clean_sample():

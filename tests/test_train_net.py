@@ -104,6 +104,7 @@ def test_two_processes_on_gloo(datasets, tmp_path):
         (["dataloader.train.mapper.image_format=RGB"], "mapper.image_format is RGB"),
         (["dataloader.train.dataset.names=shapes_trian"], "shapes_train"),
         (["dataloader.train.dataset.names=coco_2017_train"], "DETECTRON2_DATASETS"),
+        (["dataloader.test.dataset.names=coco_2017_val"], "instances_val2017.json is not there"),
         (["--num-gpus", "99"], "--num-gpus 99"),
     ],
 )
