@@ -1,0 +1,16 @@
+"""DiffKD on P2 to P5 for CamVid: Semantic FPN slim R18 from slim R50; train teacher_r50.py first."""
+
+from detectron2.config import LazyCall as L
+
+from diffkd_d2.teacher import load_teacher
+
+from ..common.distill.fpn import diffkd_points
+from .student_r18 import dataloader, distill, lr_multiplier, model, optimizer, train
+from .teacher_r50 import model as teacher
+
+model.teacher = L(load_teacher)(
+    model=teacher.student, weights="output/camvid/teacher_r50/model_final.pth", input_format="BGR"
+)
+levels = ["p2", "p3", "p4", "p5"]
+model.points = diffkd_points(levels, student_channels=32, teacher_channels=96, weight=1.0)
+train.output_dir = "output/camvid/diffkd_r18"
