@@ -6,9 +6,11 @@ from . import _detectron2  # noqa: F401
 
 import collections
 import hashlib
+import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -42,18 +44,45 @@ class Checkpointer(DetectionCheckpointer):
         except (OSError, AssertionError, KeyError, RuntimeError, AttributeError, TypeError, ValueError) as error:
             raise UserError(f"cannot load checkpoint {path}: {_one_line(error)}") from error
 
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Write `<name>.pth` and the pointer `last_checkpoint`, as fvcore does, but each whole or not at all.
+
+        Raises:
+            UserError: if the disk is full or not writable; the checkpoints from before stay as they are.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        data = {"model": self.model.state_dict(), **{k: v.state_dict() for k, v in self.checkpointables.items()}}
+        path = Path(self.save_dir) / f"{name}.pth"
+        self.logger.info(f"Saving checkpoint to {path}")
+        try:
+            _write_whole(path, lambda file: torch.save({**data, **kwargs}, file))
+            _write_whole(Path(self.save_dir) / "last_checkpoint", lambda file: file.write(path.name.encode()))
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"cannot write checkpoint {path}: {_one_line(error)}") from error
+
     def resume(self) -> bool:
         """Load the last checkpoint of `save_dir`, every key of it; return whether there was one.
 
+        Where the last one is damaged, the one before it is taken, with a warning.
+
         Raises:
-            UserError: if a key of the student is missing, unexpected or wrongly shaped.
+            UserError: if none can be read, or a key of the student is missing, unexpected or wrongly shaped.
         """
         if not self.has_checkpoint():
             return False
-        path = self.get_checkpoint_file()
-        self.load(path)
-        require_all_keys(self.incompatible, path)
-        return True
+        last = Path(self.get_checkpoint_file())
+        older = sorted(last.parent.glob("model_[0-9]*.pth"), reverse=True)
+        for path in [last, *(p for p in older if p != last)]:
+            try:
+                read_checkpoint(path)
+            except UserError as error:
+                self.logger.warning(f"{error}; trying the checkpoint before it")
+                continue
+            self.load(str(path))
+            require_all_keys(self.incompatible, str(path))
+            return True
+        raise UserError(f"--resume: no checkpoint in {last.parent} can be read")
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         self.sha256 = file_sha256(filename)
@@ -122,6 +151,18 @@ def file_sha256(path: str | Path) -> str:
     except OSError as error:
         raise UserError(f"cannot read checkpoint {path}: {_one_line(error)}") from None
     return digest.hexdigest()
+
+
+def _write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with open(partial, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 class _ArrayUnpickler(pickle.Unpickler):

@@ -70,3 +70,36 @@ def test_resume_wants_every_key(tmp_path):
     assert Checkpointer(nn.Linear(3, 2), str(tmp_path)).resume()
     with pytest.raises(UserError, match="missing"):
         Checkpointer(nn.Sequential(nn.Linear(3, 2)), str(tmp_path)).resume()
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    checkpointer = Checkpointer(nn.Linear(3, 2), str(tmp_path))
+    checkpointer.save("model_0000001")
+    before = (tmp_path / "model_0000001.pth").read_bytes()
+
+    def fill_the_disk(data, file):
+        file.write(b"half a checkpoint")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fill_the_disk)
+    for name in ("model_0000001", "model_0000003"):
+        with pytest.raises(UserError, match="cannot write checkpoint .*No space left"):
+            checkpointer.save(name)
+    assert (tmp_path / "model_0000001.pth").read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["last_checkpoint", "model_0000001.pth"]
+    assert checkpointer.get_checkpoint_file().endswith("model_0000001.pth")
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(tmp_path, caplog):
+    net = nn.Linear(3, 2)
+    for i in (1, 3):
+        nn.init.constant_(net.weight, i)
+        Checkpointer(net, str(tmp_path)).save(f"model_000000{i}")
+    newest = tmp_path / "model_0000003.pth"
+    newest.write_bytes(newest.read_bytes()[:300])
+    fresh = nn.Linear(3, 2)
+    assert Checkpointer(fresh, str(tmp_path)).resume()
+    assert float(fresh.weight[0, 0]) == 1 and "trying the checkpoint before it" in caplog.text
+    (tmp_path / "model_0000001.pth").write_bytes(b"")
+    with pytest.raises(UserError, match="no checkpoint in .* can be read"):
+        Checkpointer(fresh, str(tmp_path)).resume()
