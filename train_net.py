@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 from torch import nn
+from torch.multiprocessing import ProcessExitedException
 
 from diffkd_d2.errors import UserError, one_line_errors
 
@@ -174,7 +175,11 @@ def main() -> None:
         return
     with one_line_errors():
         check_gpus(args.num_gpus)
-    launch(run, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+    try:
+        launch(run, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+    except ProcessExitedException as error:
+        # A process of several has printed its line.
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Trainer, hooks and start-up, in this process."""
 
 import math
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 from detectron2.utils.events import EventStorage
 from torch import nn
+from torch.multiprocessing import ProcessExitedException
 
+import train_net
 from diffkd_d2.distilled_model import DistilledModel, DistillPoint
 from diffkd_d2.distillers import Mimic
 from diffkd_d2.engine.hooks import DistillHook
@@ -105,6 +108,17 @@ def test_a_student_inherits_where_shapes_agree():
     assert inherit(student, teacher, []) == []
     with pytest.raises(UserError, match="nothing under '1.'"):
         inherit(student, teacher, ["0.", "1."])
+
+
+def test_the_exit_code_of_one_of_several_processes_is_that_of_the_whole(monkeypatch):
+    def launch(*_, **__):
+        raise ProcessExitedException("it printed its line", error_index=0, error_pid=1, exit_code=2)
+
+    monkeypatch.setattr(train_net, "launch", launch)
+    monkeypatch.setattr(sys, "argv", ["train_net.py", "--config-file", "any.py"])
+    with pytest.raises(SystemExit) as ended:
+        train_net.main()
+    assert ended.value.code == 2
 
 
 def test_more_gpus_than_there_are():
