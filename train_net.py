@@ -121,8 +121,10 @@ def do_train(args: Namespace, cfg) -> None:
         start_iter = trainer.iter + 1
     else:
         checkpointer.load(cfg.train.init_checkpoint, checkpointables=[])
-        for teacher in model.teachers[:1]:
-            inherit(model.student, teacher, cfg.train.inherit)
+        if cfg.train.inherit:
+            if not model.teachers:
+                raise UserError(f"train.inherit is {list(cfg.train.inherit)}, but there is no teacher to inherit from")
+            inherit(model.student, model.teachers[0], cfg.train.inherit)
         start_iter = 0
     trainer.train(start_iter, cfg.train.max_iter)
     write_results(cfg, results)
@@ -178,8 +180,9 @@ def main() -> None:
     try:
         launch(run, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
     except ProcessExitedException as error:
-        # A process of several has printed its line.
-        sys.exit(error.exit_code)
+        if error.exit_code != 2:
+            raise
+        sys.exit(2)  # that process has printed its line
 
 
 if __name__ == "__main__":

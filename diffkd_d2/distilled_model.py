@@ -134,7 +134,10 @@ class DistilledModel(nn.Module):
         for point in self.points:
             known = of_teachers[point.teacher_index][point.teacher]
             if point.roi:
-                boxes = calls[point.roi.pooler][point.roi.stage][1]
+                poolings = calls[point.roi.pooler]
+                if point.roi.stage >= len(poolings):
+                    raise UserError(f"point '{point.name}': stage {point.roi.stage} of {len(poolings)} in the student")
+                boxes = poolings[point.roi.stage][1]
                 with torch.no_grad():
                     known = point.roi(self.teachers[point.teacher_index], known, boxes)
             for key, value in point(features[point.student], known, image_sizes).items():

@@ -1,5 +1,6 @@
 """What every test has: the same seeds, no network, and the real data where it is there."""
 
+import json
 import os
 import random
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from diffkd_d2.data.shapes import generate
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # diffusers is used for its arithmetic, not for its files
 
@@ -19,6 +22,16 @@ def seeds() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def small_datasets(tmp_path_factory) -> Path:
+    """Return a folder of datasets that holds a small `shapes` where the configs expect the large one."""
+    root = tmp_path_factory.mktemp("datasets")
+    folder = generate(root, num_train=16, num_val=30)
+    info = json.loads((folder / "info.json").read_text())
+    (folder / "info.json").write_text(json.dumps(dict(info, num_train=2000, num_val=500)))
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -105,6 +105,8 @@ def test_mask_rcnn(coco, tmp_path):
 
 def test_real_images(real_data, tmp_path):
     teacher = "COCO-Detection/faster_rcnn_R_101_FPN_3x.yaml"
-    results = train(real_data, "diffkd_r50", tmp_path, zoo=teacher)
-    # From random weights nothing may be found at all, and then AP is null; it was evaluated all the same.
-    assert {"AP", "AP50", "AP75"} <= set(results["bbox"]) and not (results["bbox"]["AP"] or 0) > 5
+    # Untrained, it needs a norm of the batch at hand to stay finite, every score to predict anything, and few boxes.
+    options = "[MODEL.RESNETS.NORM,GN,MODEL.BACKBONE.FREEZE_AT,0,MODEL.ROI_HEADS.SCORE_THRESH_TEST,-1.0"
+    options += ",MODEL.RPN.POST_NMS_TOPK_TEST,10]"
+    results = train(real_data, "diffkd_r50", tmp_path, f"model.student.opts={options}", zoo=teacher)
+    assert 0 <= results["bbox"]["AP"] < 5  # two iterations from random weights, on real annotations

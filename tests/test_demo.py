@@ -9,20 +9,15 @@ from pathlib import Path
 import cv2
 import pytest
 
-from diffkd_d2.data.shapes import generate
-
 pytestmark = pytest.mark.slow
 
 REPO = Path(__file__).resolve().parent.parent
 
 
-def test_the_demo_leaves_a_summary_a_picture_and_three_output_folders(tmp_path):
-    folder = generate(tmp_path / "datasets", num_train=16, num_val=12)
-    info = json.loads((folder / "info.json").read_text())
-    (folder / "info.json").write_text(json.dumps(dict(info, num_train=2000, num_val=500)))
+def test_the_demo_leaves_a_summary_a_picture_and_three_output_folders(small_datasets, tmp_path):
     out = tmp_path / "demo"
     command = [sys.executable, "tools/demo.py", "--iterations", "3", "--output", str(out)]
-    env = dict(os.environ, DETECTRON2_DATASETS=str(tmp_path / "datasets"), OMP_NUM_THREADS="1")
+    env = dict(os.environ, DETECTRON2_DATASETS=str(small_datasets), OMP_NUM_THREADS="1")
     run = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     summary = json.loads((out / "summary.json").read_text())

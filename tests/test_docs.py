@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from diffkd_d2.data.shapes import generate
-
 pytestmark = pytest.mark.slow
 
 REPO = Path(__file__).resolve().parent.parent
@@ -20,16 +18,7 @@ SHORT = ["train.max_iter=2", "dataloader.train.num_workers=0", "dataloader.test.
 SHORT += ["dataloader.train.total_batch_size=2"]
 
 
-@pytest.fixture(scope="module")
-def datasets(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("datasets")
-    folder = generate(root, num_train=16, num_val=4)
-    info = json.loads((folder / "info.json").read_text())
-    (folder / "info.json").write_text(json.dumps(dict(info, num_train=2000, num_val=500)))
-    return root
-
-
-def run_page(name: str, folder: Path, root: Path) -> None:
+def run_page(name: str, folder: Path, root: Path, *overrides: str) -> None:
     """Write the page's files into a copy of the configs and run its commands, shortened."""
     shutil.copytree(REPO / "configs", folder / "configs")
     (folder / "assets").symlink_to(REPO / "assets")
@@ -44,19 +33,22 @@ def run_page(name: str, folder: Path, root: Path) -> None:
     env = dict(os.environ, DETECTRON2_DATASETS=str(root), OMP_NUM_THREADS="1", PYTHONPATH=path)
     for command in commands:
         words = command.replace("python train_net.py", f"{sys.executable} {REPO / 'train_net.py'}").split()
-        run = subprocess.run([*words, *SHORT], cwd=folder, env=env, capture_output=True, text=True, check=False)
+        run = subprocess.run(
+            [*words, *SHORT, *overrides], cwd=folder, env=env, capture_output=True, text=True, check=False
+        )
         assert run.returncode == 0, f"{command}\n{run.stderr[-3000:]}"
 
 
 @pytest.mark.parametrize("name", ["your_model.md", "your_teacher.md", "your_method.md"])
-def test_a_page_runs_as_written(name, datasets, tmp_path):
-    run_page(name, tmp_path, datasets)
+def test_a_page_runs_as_written(name, small_datasets, tmp_path):
+    run_page(name, tmp_path, small_datasets)
     assert list(tmp_path.glob("output/mine/*/model_final.pth"))
 
 
 def test_the_page_on_datasets_shows_the_config_that_is_shipped(real_data, tmp_path):
     shown = [text for _, path, text in BLOCK.findall((REPO / "docs/your_dataset.md").read_text()) if path]
     assert shown == [(REPO / "configs/common/data/bccd.py").read_text()]
-    run_page("your_dataset.md", tmp_path, real_data)
+    # After two iterations no score reaches the usual threshold, and the evaluator names no class.
+    run_page("your_dataset.md", tmp_path, real_data, "model.student.test_score_thresh=0.0")
     results = json.loads((tmp_path / "output/bccd/diffkd_r18/results.json").read_text())
-    assert "AP" in results["bbox"]
+    assert {"AP-RBC", "AP-WBC", "AP-Platelets"} <= set(results["bbox"])

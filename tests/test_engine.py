@@ -121,6 +121,16 @@ def test_the_exit_code_of_one_of_several_processes_is_that_of_the_whole(monkeypa
     assert ended.value.code == 2
 
 
+def test_a_process_that_was_killed_is_not_passed_over_in_silence(monkeypatch):
+    def launch(*_, **__):
+        raise ProcessExitedException("process 1 terminated with signal SIGKILL", 1, 1, exit_code=-9)
+
+    monkeypatch.setattr(train_net, "launch", launch)
+    monkeypatch.setattr(sys, "argv", ["train_net.py", "--config-file", "any.py"])
+    with pytest.raises(ProcessExitedException, match="SIGKILL"):
+        train_net.main()
+
+
 def test_more_gpus_than_there_are():
     check_gpus(max(torch.cuda.device_count(), 1))
     with pytest.raises(UserError, match="--num-gpus 99"):

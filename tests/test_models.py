@@ -166,6 +166,14 @@ def test_two_teachers_each_with_points():
         DistilledModel(build(FASTER), [build(RETINANET), build(MASK)], points)
 
 
+def test_a_stage_that_the_student_lacks_is_one_line():
+    branch = RoiBranch("box", stage=2, teacher_stage=0)
+    point = DistillPoint("roi_heads.box_predictor", "backbone", Mimic(6, 6), key=0, roi=branch, name="late")
+    model = DistilledModel(build(FASTER), build(FASTER), [point]).train()
+    with EventStorage(), pytest.raises(UserError, match="point 'late': stage 2 of 1"):
+        model(batch())
+
+
 def test_a_batch_without_a_sampled_box_gives_zero_and_every_gradient():
     point = roi("mask", "mask_head.predictor", CLASSES)
     student = torch.zeros(0, CLASSES, 28, 28, requires_grad=True)

@@ -57,7 +57,10 @@ def build(cfg, device: str) -> tuple[DistilledModel, DistilledModel]:
     student = instantiate(cfg.model.student)
     points = [instantiate(point) for point in cfg.model.points]
     mimics = [
-        DistillPoint(p.student, p.teacher, Mimic(p.distiller.student_channels, p.distiller.teacher_channels), key=p.key)
+        DistillPoint(
+            *(p.student, p.teacher, Mimic(p.distiller.student_channels, p.distiller.teacher_channels)),
+            **dict(key=p.key, teacher_key=p.teacher_key, name=p.name, roi=p.roi, classes=p.classes),
+        )
         for p in points
     ]
     models = [DistilledModel(student, teacher, p).to(device).train() for p in (points, mimics)]

@@ -5,7 +5,6 @@ from typing import Any
 import timm
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
-from timm.data import resolve_data_config
 from timm.layers import Format
 from torch import Tensor
 
@@ -73,5 +72,5 @@ def timm_pixel_stats(name: str) -> tuple[list[float], list[float]]:
 
     Give them to a detector as `pixel_mean` and `pixel_std`, with `input_format="RGB"`.
     """
-    config = resolve_data_config(model=timm.create_model(name))
-    return [255 * x for x in config["mean"]], [255 * x for x in config["std"]]
+    config = timm.get_pretrained_cfg(name)
+    return [255 * x for x in config.mean], [255 * x for x in config.std]
