@@ -41,6 +41,7 @@ from diffkd_d2.engine.setup import (
     join_torchrun,
     load_config,
     log_parameters,
+    try_points,
 )
 from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.teacher import inherit
@@ -88,6 +89,8 @@ def do_train(args: Namespace, cfg) -> None:
     loader = build_loader(cfg.dataloader.train)
     # Now, not after a week: what is missing for the evaluation shall end the run here.
     test_loader = build_test_loader(cfg, model.student)
+
+    try_points(model, loader)
 
     ddp = dict(cfg.train.ddp, **({"device_ids": None} if cfg.train.device == "cpu" else {}))
     trainer = Trainer(

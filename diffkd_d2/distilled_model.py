@@ -50,6 +50,8 @@ class DistillPoint(nn.Module):
         self.teacher_index, self.roi, self.classes = teacher_index, roi, classes
         self.key = _key_path(key)
         self.teacher_key = self.key if teacher_key is None else _key_path(teacher_key)
+        # Pixels per position, where both models declare it; else it is estimated from the maps.
+        self.stride: int | None = None
         self.name = name or "_".join(map(str, self.key)) or student.replace(".", "_")
 
     def forward(self, student: Any, teacher: Any, image_sizes: list[tuple[int, int]] | None) -> dict[str, Tensor]:
@@ -69,7 +71,7 @@ class DistillPoint(nn.Module):
                 pair = [_take_channels(f, c) for f, c in zip(pair, self.classes, strict=True)]
             count = len(image_sizes or ())
             is_map = self.roi is None and all(f.dim() == 4 and len(f) == count for f in pair)
-            pair, mask = _common_area(*pair, image_sizes) if is_map else _same_rows(*pair)
+            pair, mask = _common_area(*pair, image_sizes, self.stride) if is_map else _same_rows(*pair)
             outputs = self.distiller(*pair, mask)
         except ValueError as error:
             raise UserError(f"distillation point '{self.name}': {error}") from error
@@ -167,10 +169,18 @@ class DistilledModel(nn.Module):
         for point in self.points:
             if not 0 <= point.teacher_index < len(self.teachers):
                 raise UserError(f"point '{point.name}': no teacher {point.teacher_index}, of {len(self.teachers)}")
-            find_module(self.student, point.student)
-            find_module(self.teachers[point.teacher_index], point.teacher)
+            modules = [find_module(self.student, point.student)]
+            modules.append(find_module(self.teachers[point.teacher_index], point.teacher))
             if point.roi:
                 find_module(self.student, point.roi.pooler)
+                continue
+            strides = [_declared_stride(*x) for x in zip(modules, (point.key, point.teacher_key), strict=True)]
+            if None not in strides:
+                if strides[0] != strides[1]:
+                    raise UserError(
+                        f"point '{point.name}': stride {strides[0]} in the student, {strides[1]} in the teacher"
+                    )
+                point.stride = strides[0]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "DistilledModel":
         for teacher in self.teachers:
@@ -207,6 +217,13 @@ def _orders_differ(student: nn.Module, teacher: nn.Module) -> bool:
     return True
 
 
+def _declared_stride(module: nn.Module, key: tuple[str | int, ...]) -> int | None:
+    """The stride of one output of a Detectron2 backbone; None where the module does not say."""
+    shapes = getattr(module, "output_shape", None)
+    shape = shapes().get(key[0]) if callable(shapes) and len(key) == 1 else None
+    return getattr(shape, "stride", None)
+
+
 def _take_channels(feature: Tensor, channels: Sequence[int]) -> Tensor:
     if max(channels) >= feature.shape[1]:
         raise UserError(f"the matched classes reach channel {max(channels)}, there are {feature.shape[1]}")
@@ -237,16 +254,18 @@ def _image_sizes(batched_inputs: Any) -> list[tuple[int, int]] | None:
 
 
 def _common_area(
-    student: Tensor, teacher: Tensor, image_sizes: list[tuple[int, int]]
+    student: Tensor, teacher: Tensor, image_sizes: list[tuple[int, int]], declared: int | None = None
 ) -> tuple[list[Tensor], Tensor | None]:
     """Crop two maps (N, C, H, W) of one stride to their common area; say which positions hold image.
+
+    Without a declared stride it is estimated, which a model that pads small images to a large square defeats.
 
     Returns:
         the two crops, and the mask (N, 1, H, W), 1 on the image and 0 on padding, or None without padding.
     """
     largest = [max(size[axis] for size in image_sizes) for axis in (0, 1)]
-    stride = _stride(student, largest)
-    if stride != _stride(teacher, largest):
+    stride = (declared, declared) if declared else _stride(student, largest)
+    if not declared and stride != _stride(teacher, largest):
         raise UserError(
             f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} have different strides "
             f"({stride} and {_stride(teacher, largest)}) on images of {largest[0]}x{largest[1]} pixels"

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from detectron2.layers import ShapeSpec
 from torch import nn
 
 from diffkd_d2.capture import capture
@@ -169,3 +170,44 @@ def test_capture_says_which_module_did_not_run():
     net.idle = nn.Identity()
     with pytest.raises(UserError, match="idle"), capture(net, ["idle"]):
         net(images((16, 16)))
+
+
+class SquarePad(nn.Module):
+    """A backbone that pads to 64x64 whatever comes, as ViTDet's does, and declares its stride."""
+
+    def __init__(self, square=True, stride=4):
+        super().__init__()
+        self.conv, self.square, self.stride = nn.Conv2d(3, 5, 1, stride=stride), square, stride
+
+    def forward(self, x):
+        if self.square:
+            x = nn.functional.pad(x, (0, 64 - x.shape[3], 0, 64 - x.shape[2]))
+        return {"p2": self.conv(x)}
+
+    def output_shape(self):
+        return {"p2": ShapeSpec(channels=5, stride=self.stride)}
+
+
+class OneBackbone(nn.Module):
+    def __init__(self, **options):
+        super().__init__()
+        self.backbone = SquarePad(**options)
+
+    def forward(self, inputs):
+        return {"loss": self.backbone(torch.stack([x["image"] for x in inputs]))["p2"].mean()}
+
+
+def test_declared_strides_hold_where_a_teacher_pads_small_images_to_a_large_square():
+    seen = []
+    p2 = DistillPoint("backbone", "backbone", Mimic(5, 5), key="p2")
+    p2.distiller.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
+    model = DistilledModel(OneBackbone(square=False), OneBackbone(), [p2]).train()
+    inputs = [dict(image=torch.randn(3, 16, 24))]
+    model(inputs)
+    student, teacher, mask = seen[0]
+    assert student.shape == teacher.shape == (1, 5, 4, 6) and mask is None
+    expected = model.teachers[0].backbone.conv(inputs[0]["image"][None])
+    torch.testing.assert_close(teacher, expected)
+    other = DistillPoint("backbone", "backbone", Mimic(5, 5), key="p2")
+    with pytest.raises(UserError, match="point 'p2': stride 4 in the student, 8 in the teacher"):
+        DistilledModel(OneBackbone(), OneBackbone(stride=8), [other])

@@ -1,9 +1,11 @@
 """Trainer, hooks and start-up, in this process."""
 
 import math
+import random
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from detectron2.utils.events import EventStorage
@@ -14,7 +16,7 @@ import train_net
 from diffkd_d2.distilled_model import DistilledModel, DistillPoint
 from diffkd_d2.distillers import Mimic
 from diffkd_d2.engine.hooks import DistillHook
-from diffkd_d2.engine.setup import check_gpus
+from diffkd_d2.engine.setup import check_gpus, try_points
 from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.errors import UserError
 from diffkd_d2.solver import distill_optimizer_params
@@ -147,3 +149,31 @@ def test_a_yaml_config_with_options():
     assert model.num_classes == 7
     with pytest.raises(UserError, match="MODEL.RETINANET.NUM_CLASES"):
         yaml_model("COCO-Detection/retinanet_R_50_FPN_1x.yaml", ["MODEL.RETINANET.NUM_CLASES", 7])
+
+
+class Noisy(nn.Module):
+    """A student that draws numbers and keeps statistics, as dropout and batch norm do."""
+
+    def __init__(self, channels=2):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, inputs):
+        x = torch.stack([x["image"] for x in inputs])
+        return {"loss": (self.norm(x) * torch.rand(())).mean()}
+
+
+def test_the_trial_of_the_points_leaves_no_trace_and_finds_what_does_not_fit():
+    model = DistilledModel(Noisy(), Noisy(), [DistillPoint("norm", "norm", Mimic(2, 2))])
+    loader = [[dict(image=torch.randn(2, 8, 8)), dict(image=torch.randn(2, 8, 8))]]
+    before = [buffer.clone() for buffer in model.buffers()]
+    states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    try_points(model, loader)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.buffers(), strict=True))
+    assert torch.equal(states[0], torch.get_rng_state()) and states[2] == random.getstate()
+    assert states[1] == np.random.get_state()[1].tolist()
+    assert all(p.grad is None for p in model.parameters()) and model.metrics == {}
+    wrong = DistilledModel(Noisy(), Noisy(), [DistillPoint("norm", "norm", Mimic(3, 2), name="there")])
+    with pytest.raises(UserError, match="point 'there': .*3"):
+        try_points(wrong, loader)
+    try_points(DistilledModel(Noisy()), None)  # without points there is nothing to try

@@ -88,7 +88,8 @@ def test_two_processes_on_gloo(small_datasets, tmp_path):
         (["model.teacher.weights=nowhere.pth"], "nowhere.pth"),
         (["model.teacher.weights=''"], "no weights"),
         (["model.points.0.key=p9"], "p9"),
-        (["model.points.0.teacher_key=p4"], "different strides"),
+        (["model.points.0.teacher_key=p4"], "point 'p3': stride 8 in the student, 16 in the teacher"),
+        (["model.points.1.distiller.student_channels=9"], "point 'p4': the student's feature has"),
         (["model.teacher.model.num_classes=5"], "wrongly shaped"),
         (["train.max_itr=3"], "train.max_iter"),
         (["dataloader.train.mapper.image_format=RGB"], "mapper.image_format is RGB"),
@@ -103,4 +104,5 @@ def test_wrong_input_is_one_line_and_exit_code_2(small_datasets, tmp_path, argum
     assert run.returncode == 2, run.stderr[-2000:]
     line = [x for x in run.stderr.splitlines() if x.startswith("error:")]
     assert len(line) == 1 and message in line[0]
+    assert "Starting training" not in run.stdout + run.stderr
     assert "Traceback" not in run.stderr

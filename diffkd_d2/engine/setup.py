@@ -3,18 +3,23 @@
 import inspect
 import logging
 import os
+import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from detectron2.config import LazyConfig, instantiate
 from detectron2.data import DatasetCatalog
 from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
+from ..distilled_model import DistilledModel
 from ..errors import UserError, nearest
 
 logger = logging.getLogger(__name__)
@@ -111,6 +116,8 @@ def build_loader(node: DictConfig) -> Any:
     except FileNotFoundError as error:
         where = error.filename or str(error)
         raise UserError(f"dataset: {where} is not there (DETECTRON2_DATASETS is '{root}')") from error
+    except AssertionError as error:  # Detectron2's loaders say so where files must be made first
+        raise UserError(f"dataset: {error} (DETECTRON2_DATASETS is '{root}')") from error
     except KeyError as error:
         if "is not registered" not in str(error):
             raise
@@ -123,6 +130,27 @@ def check_image_format(node: DictConfig, model: nn.Module) -> None:
     wanted, read = getattr(model, "input_format", None), OmegaConf.select(node, "mapper.image_format")
     if wanted and read and wanted != read:
         raise UserError(f"the model wants {wanted} images, mapper.image_format is {read}")
+
+
+def try_points(model: DistilledModel, loader: Iterable[Any]) -> None:
+    """Run one batch without a gradient, so that a pair that does not fit ends the run before its first iteration.
+
+    The state of the random generators and the buffers of the model are as before.
+
+    Raises:
+        UserError: from the first point that does not fit.
+    """
+    if not model.points:
+        return
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(), torch.no_grad(), EventStorage():
+        model.train()(next(iter(loader)))
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    for buffer, before in buffers:
+        buffer.copy_(before)
+    model.metrics = {}
 
 
 def _names(node: DictConfig) -> list[str]:
