@@ -14,6 +14,7 @@ from detectron2 import model_zoo
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from detectron2.utils.registry import locate
+from omegaconf import ListConfig, OmegaConf
 from torch import nn
 
 from .checkpoint import Checkpointer, require_all_keys
@@ -99,10 +100,12 @@ def yaml_model(config: str, opts: Sequence[Any] = (), extend: Sequence[str] = ()
         cfg.merge_from_file(config if Path(config).is_file() else model_zoo.get_config_file(config))
     except RuntimeError as error:
         raise UserError(f"no YAML config '{config}': neither a file nor a name in Detectron2's zoo") from error
+    # A LazyConfig hands over lists of its own kind, which a YAML config takes for a wrong type.
+    opts = OmegaConf.to_container(opts) if isinstance(opts, ListConfig) else list(opts)
     try:
-        cfg.merge_from_list(list(opts))
+        cfg.merge_from_list(opts)
     except (AssertionError, KeyError, ValueError) as error:
-        raise UserError(f"opts {list(opts)} do not fit {config}: {error}") from error
+        raise UserError(f"opts {opts} do not fit {config}: {error}") from error
     # The whole model is moved later, once, with the student.
     cfg.MODEL.DEVICE = "cpu"
     model = build_model(cfg)

@@ -17,3 +17,5 @@ AdamW = L(torch.optim.AdamW)(
     lr=1e-3,
     weight_decay=1e-2,
 )
+
+Adam = L(torch.optim.Adam)(params=L(distill_optimizer_params)(base_lr="${..lr}", distiller_lr_factor=1.0), lr=1e-3)

@@ -3,8 +3,9 @@
 from typing import Any
 
 import timm
+from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import Backbone
+from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from timm.layers import Format
 from torch import Tensor
 
@@ -74,3 +75,16 @@ def timm_pixel_stats(name: str) -> tuple[list[float], list[float]]:
     """
     config = timm.get_pretrained_cfg(name)
     return [255 * x for x in config.mean], [255 * x for x in config.std]
+
+
+def add_timm_config(cfg: CfgNode) -> None:
+    """Add `MODEL.TIMM` to a YAML config, for `yaml_model(extend=...)`; used by BACKBONE.NAME "build_timm_backbone"."""
+    cfg.MODEL.TIMM = CfgNode(dict(NAME="resnet18", PRETRAINED=True, OUTPUT_STRIDE=32))
+
+
+@BACKBONE_REGISTRY.register()
+def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
+    """Build the backbone that `MODEL.TIMM` names, with the stages in MODEL.RESNETS.OUT_FEATURES."""
+    options = cfg.MODEL.TIMM
+    dilated = {} if options.OUTPUT_STRIDE == 32 else {"output_stride": options.OUTPUT_STRIDE}
+    return TimmBackbone(options.NAME, cfg.MODEL.RESNETS.OUT_FEATURES, options.PRETRAINED, **dilated)

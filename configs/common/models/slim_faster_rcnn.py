@@ -1,15 +1,17 @@
-"""Faster R-CNN for images of about 128 pixels: P2 to P5, few proposals, trained from scratch."""
+"""Detectron2's ROI detectors for images of about 128 pixels: P2 to P5, few proposals, trained from scratch."""
 
 from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
 from detectron2.model_zoo import get_config
+from detectron2.modeling import PanopticFPN
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 
+from .semantic_fpn import semantic_fpn_head
 from .slim_resnet import slim_resnet_fpn
 
 
-def slim_faster_rcnn(depth, width, channels, fc_dim=256, num_classes=8):
-    """Config of Detectron2's own Faster R-CNN with a slim backbone, GroupNorm in the box head and small anchors."""
+def slim_faster_rcnn(depth, width, channels, fc_dim=256, num_classes=8, masks=False):
+    """Config of Faster R-CNN, or with `masks` of Mask R-CNN: slim backbone, GroupNorm in the heads, small anchors."""
     model = get_config("common/models/mask_rcnn_fpn.py").model
     model.backbone = slim_resnet_fpn(depth, width, channels, ["res2", "res3", "res4", "res5"])
     model.backbone.top_block = L(LastLevelMaxPool)()
@@ -18,10 +20,38 @@ def slim_faster_rcnn(depth, width, channels, fc_dim=256, num_classes=8):
     rpn.anchor_generator.sizes = [[8], [16], [32], [64], [128]]
     # Detectron2's 512 samples of 2,000 candidates would take most of the step on such images.
     rpn.batch_size_per_image, rpn.pre_nms_topk, rpn.post_nms_topk = 128, (400, 200), (200, 100)
-    for name in ("mask_in_features", "mask_pooler", "mask_head"):
-        heads.pop(name)
     heads.num_classes, heads.batch_size_per_image = num_classes, 64
     heads.box_head.input_shape = ShapeSpec(channels=channels, height=7, width=7)
     heads.box_head.conv_dims, heads.box_head.conv_norm, heads.box_head.fc_dims = [channels], "GN", [fc_dim]
     heads.box_predictor.input_shape = ShapeSpec(channels=fc_dim)
+    if masks:
+        heads.mask_head.input_shape = ShapeSpec(channels=channels, height=14, width=14)
+        heads.mask_head.conv_dims, heads.mask_head.conv_norm = [channels, channels], "GN"
+    else:
+        for name in ("mask_in_features", "mask_pooler", "mask_head"):
+            heads.pop(name)
+    return model
+
+
+def slim_cascade_rcnn(depth, width, channels, fc_dim=256, num_classes=8):
+    """Config of Cascade R-CNN with the three stages of Detectron2's."""
+    model = slim_faster_rcnn(depth, width, channels, fc_dim, num_classes)
+    box_head, box_predictor = (model.roi_heads.pop(name) for name in ("box_head", "box_predictor"))
+    model.roi_heads.pop("proposal_matcher")
+    cascade = get_config("common/models/cascade_rcnn.py").model.roi_heads
+    for name in ("_target_", "box_heads", "box_predictors", "proposal_matchers"):
+        model.roi_heads[name] = cascade[name]
+    model.roi_heads.box_heads = [box_head] * 3
+    for predictor in model.roi_heads.box_predictors:
+        predictor.input_shape = box_predictor.input_shape
+    return model
+
+
+def slim_panoptic_fpn(depth, width, channels, num_classes=8, sem_seg_classes=4):
+    """Config of PanopticFPN: Mask R-CNN and the head of Semantic FPN."""
+    model = slim_faster_rcnn(depth, width, channels, num_classes=num_classes, masks=True)
+    model._target_ = PanopticFPN
+    model.sem_seg_head = semantic_fpn_head(channels, sem_seg_classes, conv_dims=channels, loss_weight=0.5)
+    # Detectron2 drops regions of ground below 4,096 pixels, a quarter of these images.
+    model.combine_stuff_area_thresh = 256
     return model

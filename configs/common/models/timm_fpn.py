@@ -1,8 +1,17 @@
-"""Detectron2's FPN detectors on a backbone of timm."""
+"""Detectron2's FPN models on a backbone of timm."""
 
 from detectron2.config import LazyCall as L
+from detectron2.modeling.backbone import FPN
 
 from diffkd_d2.backbones.timm_backbone import TimmBackbone, timm_pixel_stats
+
+STAGES = ["res2", "res3", "res4", "res5"]
+
+
+def timm_fpn(name, channels=256, pretrained=True, **options):
+    """Config of an FPN, P2 to P5, on the timm model `name`; `options` are `TimmBackbone`'s."""
+    bottom_up = L(TimmBackbone)(name=name, out_features=STAGES, pretrained=pretrained, **options)
+    return L(FPN)(bottom_up=bottom_up, in_features=STAGES, out_channels=channels)
 
 
 def on_timm(model, name, pretrained=True, **options):

@@ -1,0 +1,92 @@
+"""The evaluation code that Detectron2 imports and that may be missing or lie elsewhere."""
+
+import importlib
+import importlib.util
+import os
+import sys
+import types
+
+import numpy as np
+
+from ..errors import UserError
+
+# Where Detectron2's main branch looks for cityscapesscripts since 2026: a path of Meta's own repository.
+_META = "deeplearning.projects.cityscapesApi.cityscapesscripts"
+_CITYSCAPES = (
+    "helpers.labels",
+    "evaluation.evalInstanceLevelSemanticLabeling",
+    "evaluation.evalPixelLevelSemanticLabeling",
+)
+
+
+def provide_cityscapes() -> None:
+    """Let Detectron2 find cityscapesscripts, whichever of its versions asks.
+
+    Raises:
+        UserError: if cityscapesscripts is not installed.
+    """
+    _require_cityscapesscripts()
+    parents = _META.split(".")
+    if parents[0] in sys.modules or importlib.util.find_spec(parents[0]) is not None:
+        return  # called before, or there is such a package: Meta's
+    for i in range(1, len(parents)):
+        _add_module(".".join(parents[:i]))
+    sys.modules[_META] = importlib.import_module("cityscapesscripts")
+    for name in _CITYSCAPES:
+        sys.modules[f"{_META}.{name}"] = importlib.import_module(f"cityscapesscripts.{name}")
+
+
+def provide_panopticapi() -> None:
+    """Stand in for panopticapi, which no package index has, where it is not installed.
+
+    PQ is then computed by cityscapesscripts, in which panopticapi's code lives on (Kirillov et al., 1801.00868);
+    a test holds it to a value worked out by hand.
+
+    Raises:
+        UserError: if neither panopticapi nor cityscapesscripts is installed.
+    """
+    if "panopticapi" in sys.modules or importlib.util.find_spec("panopticapi") is not None:
+        return
+    _require_cityscapesscripts()
+    _add_module("panopticapi")
+    _add_module("panopticapi.utils", rgb2id=rgb2id, id2rgb=id2rgb)
+    _add_module("panopticapi.evaluation", pq_compute=pq_compute)
+
+
+def rgb2id(color: np.ndarray) -> np.ndarray:
+    """Return the segment ids (H, W) of a panoptic image (H, W, 3): R + 256 G + 65536 B."""
+    return np.asarray(color).astype(np.int64) @ (1, 256, 65536)
+
+
+def id2rgb(ids: np.ndarray) -> np.ndarray:
+    """Return the panoptic image (H, W, 3), uint8, of segment ids (H, W): the inverse of `rgb2id`."""
+    return np.stack([np.asarray(ids) >> shift & 255 for shift in (0, 8, 16)], axis=-1).astype(np.uint8)
+
+
+def pq_compute(gt_json_file: str, pred_json_file: str, gt_folder: str, pred_folder: str) -> dict:
+    """Return "All", "Things" and "Stuff", each with "pq", "sq", "rq" in [0, 1] and "n", as panopticapi does.
+
+    Args:
+        gt_json_file: the truth, in COCO's panoptic format.
+        pred_json_file: the prediction, in the same format.
+        gt_folder: of the truth's images.
+        pred_folder: of the prediction's images.
+    """
+    from cityscapesscripts.evaluation.evalPanopticSemanticLabeling import evaluatePanoptic
+
+    return evaluatePanoptic(gt_json_file, gt_folder, pred_json_file, pred_folder, os.devnull)
+
+
+def _require_cityscapesscripts() -> None:
+    if importlib.util.find_spec("cityscapesscripts") is None:
+        raise UserError("evaluation on Cityscapes and of PQ needs cityscapesscripts: pip install cityscapesscripts")
+
+
+def _add_module(name: str, **contents: object) -> None:
+    """Put an empty package, or one with `contents`, where `import name` finds it."""
+    module = sys.modules.setdefault(name, types.ModuleType(name))
+    module.__path__ = []
+    module.__dict__.update(contents)
+    parent, _, child = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], child, module)
