@@ -200,6 +200,15 @@ def _register_split(root: str, split: str) -> None:
         stuff_dataset_id_to_contiguous_id={0: 0, **stuff},
     )
 
+    # Where things and stuff share one list of classes, as Panoptic-DeepLab has it, no two have one id.
+    names = [*CLASSES, *STUFF]
+    joint = dict(
+        thing_classes=names,
+        stuff_classes=names,
+        thing_dataset_id_to_contiguous_id=things,
+        stuff_dataset_id_to_contiguous_id={k: k - 1 for k in stuff},
+    )
+
     def instance_dicts() -> list[dict[str, Any]]:
         generate(root)
         return load_coco_json(instances, images, name)
@@ -213,7 +222,7 @@ def _register_split(root: str, split: str) -> None:
 
     def panoptic_dicts() -> list[dict[str, Any]]:
         generate(root)
-        return load_coco_panoptic_json(panoptic, images, panoptic_root, meta)
+        return load_coco_panoptic_json(panoptic, images, panoptic_root, joint)
 
     common = dict(meta, image_root=images, json_file=instances)
     roots = dict(panoptic_root=panoptic_root, panoptic_json=panoptic, sem_seg_root=sem_seg_root)
@@ -221,10 +230,10 @@ def _register_split(root: str, split: str) -> None:
         ("", instance_dicts, "coco", {}),
         ("_sem_seg", sem_seg_dicts, "sem_seg", dict(sem_seg_root=sem_seg_root, ignore_label=255)),
         ("_panoptic_separated", separated_dicts, "coco_panoptic_separated", dict(roots, ignore_label=255)),
-        ("_panoptic", panoptic_dicts, "coco_panoptic_seg", dict(roots, ignore_label=255, label_divisor=1000)),
+        ("_panoptic", panoptic_dicts, "coco_panoptic_seg", dict(roots, **joint, ignore_label=255, label_divisor=1000)),
     ):
         DatasetCatalog.register(name + suffix, load)
-        MetadataCatalog.get(name + suffix).set(evaluator_type=kind, **common, **more)
+        MetadataCatalog.get(name + suffix).set(evaluator_type=kind, **{**common, **more})
 
 
 def main() -> None:

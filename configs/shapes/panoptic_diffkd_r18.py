@@ -1,0 +1,14 @@
+"""DiffKD on P2 to P6: PanopticFPN slim R18 from slim R50; train panoptic_teacher_r50.py first."""
+
+from detectron2.config import LazyCall as L
+
+from diffkd_d2.teacher import load_teacher
+
+from ..common.distill.fpn import diffkd_points
+from .panoptic_student_r18 import dataloader, distill, lr_multiplier, model, optimizer, train
+from .panoptic_teacher_r50 import model as teacher
+
+model.teacher = L(load_teacher)(model=teacher.student, weights="output/shapes/panoptic_teacher_r50/model_final.pth")
+levels = ["p2", "p3", "p4", "p5", "p6"]
+model.points = diffkd_points(levels, student_channels=64, teacher_channels=96, weight=5.0)
+train.output_dir = "output/shapes/panoptic_diffkd_r18"

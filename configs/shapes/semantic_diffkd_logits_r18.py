@@ -1,0 +1,18 @@
+"""DiffKD on P2 to P5 and on the logits of the segmentors; train semantic_teacher_r50.py first."""
+
+from detectron2.config import LazyCall as L
+
+from diffkd_d2.distilled_model import DistillPoint
+from diffkd_d2.distillers import DiffKD
+
+from .semantic_diffkd_r18 import dataloader, distill, lr_multiplier, model, optimizer, train
+
+model.points.append(
+    L(DistillPoint)(
+        student="sem_seg_head.predictor",
+        teacher="sem_seg_head.predictor",
+        name="logits",
+        distiller=L(DiffKD)(student_channels=4, teacher_channels=4, logits=True),
+    )
+)
+train.output_dir = "output/shapes/semantic_diffkd_logits_r18"
