@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 import pytest
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+from two_steps import two_steps
 
+from diffkd_d2.data.eval_apis import rgb2id
 from diffkd_d2.teacher import yaml_model
 
 pytestmark = pytest.mark.slow
@@ -110,3 +112,35 @@ def test_real_images(real_data, tmp_path):
     options += ",MODEL.RPN.POST_NMS_TOPK_TEST,10]"
     results = train(real_data, "diffkd_r50", tmp_path, f"model.student.opts={options}", zoo=teacher)
     assert 0 <= results["bbox"]["AP"] < 5  # two iterations from random weights, on real annotations
+
+
+@pytest.fixture(scope="module")
+def real_panoptic(real_data, tmp_path_factory) -> Path:
+    """The real COCO images with the label maps that PanopticFPN trains on: 0 for things, 1 to 53 for stuff."""
+    root = tmp_path_factory.mktemp("datasets")
+    (root / "coco").mkdir()
+    for entry in (real_data / "coco").iterdir():
+        (root / "coco" / entry.name).symlink_to(entry)
+    labels = {k["id"]: 0 for k in COCO_CATEGORIES if k["isthing"]}
+    stuff = [k["id"] for k in COCO_CATEGORIES if not k["isthing"]]
+    labels.update({k: i + 1 for i, k in enumerate(stuff)})
+    for split in ("train", "val"):
+        folder = root / "coco" / f"panoptic_stuff_{split}2017"
+        folder.mkdir()
+        panoptic = json.loads((root / "coco" / "annotations" / f"panoptic_{split}2017.json").read_text())
+        for record in panoptic["annotations"]:
+            path = root / "coco" / f"panoptic_{split}2017" / record["file_name"]
+            ids = rgb2id(cv2.imread(str(path))[:, :, ::-1])
+            label = np.full(ids.shape, 255, np.uint8)
+            for segment in record["segments_info"]:
+                label[ids == segment["id"]] = labels[segment["category_id"]]
+            cv2.imwrite(str(folder / record["file_name"]), label)
+    return root
+
+
+def test_panoptic_quality_on_real_images(real_panoptic, tmp_path):
+    overrides = [x for x in SIZE if "total_batch_size" not in x and "num_workers" not in x and "train.log" not in x]
+    options = "[MODEL.RESNETS.NORM,GN,MODEL.BACKBONE.FREEZE_AT,0,MODEL.RPN.POST_NMS_TOPK_TEST,10]"
+    two_steps("coco/diffkd_panoptic_r50", real_panoptic, tmp_path, *overrides, f"model.student.opts={options}")
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert 0 <= results["panoptic_seg"]["PQ"] < 5 and 0 < results["sem_seg"]["mIoU"] < 10

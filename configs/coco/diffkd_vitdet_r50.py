@@ -1,0 +1,13 @@
+"""DiffKD on P2 to P6: Mask R-CNN R50-FPN 1x from Detectron2's ViTDet-B; needs Detectron2's main branch.
+
+Published box / mask AP: teacher 51.6 / 45.9 (Detectron2's projects/ViTDet/README.md), student alone 38.6 / 35.2
+(MODEL_ZOO.md). With DiffKD: not measured. The teacher pads to 1024x1024: no image may be larger.
+"""
+
+from ..common.models.vitdet import teacher
+from .diffkd_mask_r50 import dataloader, distill, lr_multiplier, model, optimizer, train
+
+model.teacher = teacher
+dataloader.train.mapper.augmentations[0].max_size = 1024
+dataloader.test.mapper.augmentations[0].max_size = 1024
+train.output_dir = "output/coco/diffkd_vitdet_r50"
