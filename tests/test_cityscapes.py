@@ -35,8 +35,9 @@ def polygon(label: str, x0: int, y0: int, x1: int, y1: int) -> dict:
 @pytest.fixture(scope="module")
 def cityscapes(tmp_path_factory) -> Path:
     """Two images for each split: polygons drawn by hand, all else made by the dataset's own scripts."""
+    from cityscapesscripts.helpers.annotation import Annotation
     from cityscapesscripts.preparation.createPanopticImgs import convert2panoptic
-    from cityscapesscripts.preparation.json2instanceImg import json2instanceImg
+    from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
     from cityscapesscripts.preparation.json2labelImg import json2labelImg
 
     root = tmp_path_factory.mktemp("datasets")
@@ -56,7 +57,11 @@ def cityscapes(tmp_path_factory) -> Path:
             path.write_text(json.dumps(dict(imgHeight=height, imgWidth=width, objects=objects)))
             for kind, encoding in (("labelIds", "ids"), ("labelTrainIds", "trainIds")):
                 json2labelImg(str(path), str(truths / f"{stem}_gtFine_{kind}.png"), encoding)
-            json2instanceImg(str(path), str(truths / f"{stem}_gtFine_instanceIds.png"), "ids")
+            annotation = Annotation()
+            annotation.fromJsonFile(str(path))
+            # json2instanceImg itself writes a mode of PNG that Pillow has dropped.
+            instances = np.array(createInstanceImage(annotation, "ids")).astype(np.uint16)
+            cv2.imwrite(str(truths / f"{stem}_gtFine_instanceIds.png"), instances)
     convert2panoptic(str(root / "cityscapes" / "gtFine"), None, False, ["train", "val"])
     return root
 
