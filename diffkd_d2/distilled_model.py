@@ -1,6 +1,5 @@
 """The meta-architecture: a student under training, a frozen teacher, and the points where they meet."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from .capture import capture, find_module, record_inputs
-from .errors import UserError, nearest
+from .errors import UserError
+from .pairing import common_area, pick, same_rows, sizes_of_images, take_channels
 from .roi import RoiBranch
 
 Key = str | int | Sequence[str | int] | None
@@ -66,12 +66,12 @@ class DistillPoint(nn.Module):
             UserError: if a key is not there, or the pair cannot be compared; the line names the point.
         """
         try:
-            pair = [_pick(student, self.key, "student"), _pick(teacher, self.teacher_key, "teacher")]
+            pair = [pick(student, self.key, "student"), pick(teacher, self.teacher_key, "teacher")]
             if self.classes is not None:
-                pair = [_take_channels(f, c) for f, c in zip(pair, self.classes, strict=True)]
+                pair = [take_channels(f, c) for f, c in zip(pair, self.classes, strict=True)]
             count = len(image_sizes or ())
             is_map = self.roi is None and all(f.dim() == 4 and len(f) == count for f in pair)
-            pair, mask = _common_area(*pair, image_sizes, self.stride) if is_map else _same_rows(*pair)
+            pair, mask = common_area(*pair, image_sizes, self.stride) if is_map else same_rows(*pair)
             outputs = self.distiller(*pair, mask)
         except ValueError as error:
             raise UserError(f"distillation point '{self.name}': {error}") from error
@@ -131,7 +131,7 @@ class DistilledModel(nn.Module):
             with record_inputs(self.student, poolers) as calls:
                 losses = dict(self.student(batched_inputs))
         of_teachers = [self._run_teacher(i, batched_inputs) for i in range(len(self.teachers))]
-        image_sizes = _image_sizes(batched_inputs)
+        image_sizes = sizes_of_images(batched_inputs)
         metrics = {}
         for point in self.points:
             known = of_teachers[point.teacher_index][point.teacher]
@@ -194,19 +194,6 @@ def _key_path(key: Key) -> tuple[str | int, ...]:
     return (key,) if isinstance(key, str | int) else tuple(key)
 
 
-def _pick(output: Any, path: tuple[str | int, ...], who: str) -> Tensor:
-    for key in path:
-        try:
-            output = output[key]
-        except (KeyError, IndexError, TypeError):
-            there = list(output) if isinstance(output, dict) else [f"a {type(output).__name__}"]
-            raise UserError(f"the {who}'s output has no '{key}'{nearest(str(key), list(map(str, there)))}") from None
-    if not isinstance(output, Tensor):
-        inside = f" with {list(output)}" if isinstance(output, dict) else ""
-        raise UserError(f"the {who}'s output is a {type(output).__name__}{inside}, not a tensor: give a key")
-    return output
-
-
 def _orders_differ(student: nn.Module, teacher: nn.Module) -> bool:
     """Whether one wants RGB and the other BGR; a model without `input_format` takes what comes."""
     formats = [getattr(model, "input_format", None) for model in (student, teacher)]
@@ -222,70 +209,3 @@ def _declared_stride(module: nn.Module, key: tuple[str | int, ...]) -> int | Non
     shapes = getattr(module, "output_shape", None)
     shape = shapes().get(key[0]) if callable(shapes) and len(key) == 1 else None
     return getattr(shape, "stride", None)
-
-
-def _take_channels(feature: Tensor, channels: Sequence[int]) -> Tensor:
-    if max(channels) >= feature.shape[1]:
-        raise UserError(f"the matched classes reach channel {max(channels)}, there are {feature.shape[1]}")
-    return feature[:, list(channels)]
-
-
-def _same_rows(student: Tensor, teacher: Tensor) -> tuple[list[Tensor], Tensor | None]:
-    """Check two tensors (R, C, ...) whose rows are boxes or samples; (R, C) becomes (R, C, 1, 1).
-
-    Without a row (no box was sampled) one masked row stands in: the losses are zero, and every parameter
-    still gets its gradient, which DDP waits for.
-    """
-    if student.shape[2:] != teacher.shape[2:] or len(student) != len(teacher):
-        raise UserError(f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} do not match")
-    pair = [f[:, :, None, None] if f.dim() == 2 else f for f in (student, teacher)]
-    if len(student):
-        return pair, None
-    pair = [f.new_zeros(1, *f.shape[1:]) + f.sum() for f in pair]
-    return pair, pair[0].new_zeros(1, 1, *pair[0].shape[2:])
-
-
-def _image_sizes(batched_inputs: Any) -> list[tuple[int, int]] | None:
-    """(height, width) of each image, or None for inputs that are not Detectron2's list of dicts."""
-    try:
-        return [tuple(x["image"].shape[-2:]) for x in batched_inputs]
-    except (TypeError, KeyError, AttributeError, IndexError):
-        return None
-
-
-def _common_area(
-    student: Tensor, teacher: Tensor, image_sizes: list[tuple[int, int]], declared: int | None = None
-) -> tuple[list[Tensor], Tensor | None]:
-    """Crop two maps (N, C, H, W) of one stride to their common area; say which positions hold image.
-
-    Without a declared stride it is estimated, which a model that pads small images to a large square defeats.
-
-    Returns:
-        the two crops, and the mask (N, 1, H, W), 1 on the image and 0 on padding, or None without padding.
-    """
-    largest = [max(size[axis] for size in image_sizes) for axis in (0, 1)]
-    stride = (declared, declared) if declared else _stride(student, largest)
-    if not declared and stride != _stride(teacher, largest):
-        raise UserError(
-            f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} have different strides "
-            f"({stride} and {_stride(teacher, largest)}) on images of {largest[0]}x{largest[1]} pixels"
-        )
-    height, width = (min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True))
-    valid = [(math.ceil(h / stride[0]), math.ceil(w / stride[1])) for h, w in image_sizes]
-    pair = [f[:, :, :height, :width] for f in (student, teacher)]
-    if all(h >= height and w >= width for h, w in valid):
-        return pair, None
-    mask = torch.zeros(len(valid), 1, height, width)
-    for i, (h, w) in enumerate(valid):
-        mask[i, :, :h, :w] = 1
-    return pair, mask.to(student.device, non_blocking=True)
-
-
-def _stride(feature: Tensor, image_size: list[int]) -> tuple[int, ...]:
-    """Pixels per position along each axis, as a power of two.
-
-    A padded map covers at least the image, so the ratio falls short of the stride: round it up. The tenth lets
-    through what rounds a size down.
-    """
-    ratios = [size / n for size, n in zip(image_size, feature.shape[2:], strict=True)]
-    return tuple(2 ** math.ceil(math.log2(ratio) - 0.1) for ratio in ratios)

@@ -17,7 +17,8 @@ ARROWS = {
     "capture": {"errors"},
     "roi": {"capture", "errors"},
     "classes": {"errors"},
-    "distilled_model": {"capture", "errors", "roi"},
+    "pairing": {"errors"},
+    "distilled_model": {"capture", "errors", "pairing", "roi"},
     "diffusion": {"errors"},
     "distillers": {"diffusion", "errors"},
 }
