@@ -1,4 +1,4 @@
-"""Feature mimicking on P2 to P6 of the two-stage pair; train faster_teacher_r50.py first."""
+"""Feature mimicking on P2 to P6 of the two-stage pair; train panoptic_teacher_r50.py first."""
 
 from ..common.distill.fpn import mimic_points
 from .faster_diffkd_r18 import dataloader, distill, levels, lr_multiplier, model, optimizer, train
