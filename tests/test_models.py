@@ -71,26 +71,52 @@ def same(module: str, channels: int, key=None, name: str | None = None) -> Disti
     return DistillPoint(module, module, Mimic(channels, channels), key=key, name=name)
 
 
-def box_points() -> list[DistillPoint]:
-    deltas = DistillPoint(
-        *("roi_heads.box_predictor", "backbone", Mimic(4 * CLASSES, 4 * CLASSES)), key=1, roi=RoiBranch(), name="deltas"
-    )
-    rpn = "proposal_generator.rpn_head"
+def sem_seg() -> DistillPoint:
+    return same("sem_seg_head.predictor", CLASSES, name="sem_seg")
+
+
+def rpn() -> DistillPoint:
+    return same("proposal_generator.rpn_head", 3, (0, 1), "rpn")
+
+
+def box_head() -> list[DistillPoint]:
+    deltas = Mimic(4 * CLASSES, 4 * CLASSES)
+    return [
+        roi("box", "box_predictor", CLASSES + 1, key=0),
+        DistillPoint("roi_heads.box_predictor", "backbone", deltas, key=1, roi=RoiBranch(), name="deltas"),
+    ]
+
+
+def faster_points() -> list[DistillPoint]:
     stages = [level(f"p{i}") for i in (2, 3, 6)] + [same("backbone.bottom_up", 64, "res4")]
-    return [*stages, same(rpn, 3, (0, 1), "rpn"), roi("box", "box_predictor", CLASSES + 1, key=0), deltas]
+    return [*stages, rpn(), *box_head()]
+
+
+def mask() -> DistillPoint:
+    return roi("mask", "mask_head.predictor", CLASSES)
+
+
+def cascade_points() -> list[DistillPoint]:
+    stages = range(3)
+    deltas = [
+        DistillPoint(f"roi_heads.box_predictor.{i}", "backbone", Mimic(4, 4), 1, roi=RoiBranch(stage=i), name=f"box{i}")
+        for i in stages
+    ]
+    logits = [roi("box", f"box_predictor.{i}", CLASSES + 1, i, key=0) for i in stages]
+    return [level("p2"), rpn(), *logits, *deltas, mask()]
 
 
 MODELS = {
-    "faster_rcnn": (FASTER, box_points),
-    "mask_rcnn": (MASK, lambda: [level("p2"), roi("mask", "mask_head.predictor", CLASSES)]),
-    "keypoint_rcnn": (KEYPOINT, lambda: [level("p2"), roi("keypoint", "keypoint_head.score_lowres", 17)]),
-    "cascade_rcnn": (CASCADE, lambda: [roi("box", f"box_predictor.{i}", CLASSES + 1, i, key=0) for i in range(3)]),
+    "faster_rcnn": (FASTER, faster_points),
+    "mask_rcnn": (MASK, lambda: [level("p2"), rpn(), *box_head(), mask()]),
+    "keypoint_rcnn": (KEYPOINT, lambda: [level("p2"), rpn(), roi("keypoint", "keypoint_head.score_lowres", 17)]),
+    "cascade_rcnn": (CASCADE, cascade_points),
     "retinanet": (
         RETINANET,
         lambda: [level("p3"), level("p7"), same("head", 9 * CLASSES, (0, 1), "cls"), same("head", 36, (1, 1), "box")],
     ),
-    "panoptic_fpn": (PANOPTIC, lambda: [level("p2"), same("sem_seg_head.predictor", CLASSES, name="sem_seg")]),
-    "semantic_fpn": (SEMANTIC, lambda: [level("p2"), same("sem_seg_head.predictor", CLASSES, name="sem_seg")]),
+    "panoptic_fpn": (PANOPTIC, lambda: [level("p2"), rpn(), *box_head(), mask(), sem_seg()]),
+    "semantic_fpn": (SEMANTIC, lambda: [level("p2"), level("p5"), sem_seg()]),
 }
 
 
@@ -132,7 +158,7 @@ PAIRS = {
     "retinanet_to_faster": (FASTER, RETINANET, lambda: [level("p3"), level("p5")]),
     "panoptic_to_semantic": (
         *(SEMANTIC, PANOPTIC),
-        lambda: [level("p2"), same("sem_seg_head.predictor", CLASSES, name="sem_seg")],
+        lambda: [level("p2"), sem_seg()],
     ),
 }
 
@@ -175,7 +201,7 @@ def test_a_stage_that_the_student_lacks_is_one_line():
 
 
 def test_a_batch_without_a_sampled_box_gives_zero_and_every_gradient():
-    point = roi("mask", "mask_head.predictor", CLASSES)
+    point = mask()
     student = torch.zeros(0, CLASSES, 28, 28, requires_grad=True)
     losses = point.train()(student, torch.zeros(0, CLASSES, 28, 28), [(64, 64)])
     sum(v for k, v in losses.items() if k.startswith("loss_")).backward()

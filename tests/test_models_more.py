@@ -10,7 +10,7 @@ from detectron2.config import LazyCall as L
 from detectron2.config import instantiate
 from detectron2.layers import ShapeSpec
 from detectron2.model_zoo import get_config
-from test_models import CLASSES, FPN, MASK, SMALL, batch, level, same, train_two_steps
+from test_models import CLASSES, FPN, MASK, SMALL, batch, box_head, level, mask, rpn, same, sem_seg, train_two_steps
 
 from diffkd_d2.distilled_model import DistillPoint
 from diffkd_d2.distillers import DiffKD
@@ -101,17 +101,13 @@ def panoptic_batch() -> list[dict]:
     return inputs
 
 
-def sem_seg(channels: int = CLASSES) -> DistillPoint:
-    return same("sem_seg_head.predictor", channels, name="sem_seg")
-
-
 def res5() -> DistillPoint:
     return DistillPoint("backbone", "backbone", DiffKD(128, 128, latent_channels=8), key="res5")
 
 
 MODELS = {
     "deeplab_v3": (deeplab_v3, lambda: [res5(), sem_seg()]),
-    "deeplab_v3_plus": (deeplab_v3_plus, lambda: [res5(), sem_seg()]),
+    "deeplab_v3_plus": (deeplab_v3_plus, lambda: [same("backbone", 16, "res2"), res5(), sem_seg()]),
     "panoptic_deeplab": (
         panoptic_deeplab,
         lambda: [
@@ -120,7 +116,7 @@ MODELS = {
             same("ins_embed_head.offset_predictor", 2, name="offset"),
         ],
     ),
-    "point_rend": (point_rend, lambda: [level("p2"), level("p4")]),
+    "point_rend": (point_rend, lambda: [level("p2"), level("p4"), rpn(), *box_head()]),
     "fcos": (
         fcos,
         lambda: [
@@ -130,7 +126,7 @@ MODELS = {
             same("head", 1, (2, 1), "quality"),
         ],
     ),
-    "vitdet": (vitdet, lambda: [level("p2"), level("p5")]),
+    "vitdet": (vitdet, lambda: [level("p2"), level("p5"), *box_head(), mask()]),
 }
 
 
