@@ -89,13 +89,12 @@ def do_train(args: Namespace, cfg) -> None:
     loader = build_loader(cfg.dataloader.train)
     # Now, not after a week: what is missing for the evaluation shall end the run here.
     test_loader = build_test_loader(cfg, model.student)
-
-    try_points(model, loader)
+    batches = try_points(model, loader)
 
     ddp = dict(cfg.train.ddp, **({"device_ids": None} if cfg.train.device == "cpu" else {}))
     trainer = Trainer(
         create_ddp_model(model, **ddp),
-        loader,
+        batches,
         optimizer,
         amp=cfg.train.amp.dtype,
         clip_norm=cfg.train.clip_norm,

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from detectron2.data.common import AspectRatioGroupedDataset
 from detectron2.utils.events import EventStorage
 from torch import nn
 from torch.multiprocessing import ProcessExitedException
@@ -165,10 +166,10 @@ class Noisy(nn.Module):
 
 def test_the_trial_of_the_points_leaves_no_trace_and_finds_what_does_not_fit():
     model = DistilledModel(Noisy(), Noisy(), [DistillPoint("norm", "norm", Mimic(2, 2))])
-    loader = [[dict(image=torch.randn(2, 8, 8)), dict(image=torch.randn(2, 8, 8))]]
+    loader = [[dict(image=torch.randn(2, 8, 8)), dict(image=torch.randn(2, 8, 8))] for _ in range(3)]
     before = [buffer.clone() for buffer in model.buffers()]
     states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
-    try_points(model, loader)
+    assert all(a is b for a, b in zip(try_points(model, loader), loader, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(before, model.buffers(), strict=True))
     assert torch.equal(states[0], torch.get_rng_state()) and states[2] == random.getstate()
     assert states[1] == np.random.get_state()[1].tolist()
@@ -176,4 +177,11 @@ def test_the_trial_of_the_points_leaves_no_trace_and_finds_what_does_not_fit():
     wrong = DistilledModel(Noisy(), Noisy(), [DistillPoint("norm", "norm", Mimic(3, 2), name="there")])
     with pytest.raises(UserError, match="point 'there': .*3"):
         try_points(wrong, loader)
-    try_points(DistilledModel(Noisy()), None)  # without points there is nothing to try
+    assert try_points(DistilledModel(Noisy()), loader) is loader  # without points there is nothing to try
+
+
+def test_the_trial_does_not_keep_detectron2s_grouping_from_yielding_again():
+    model = DistilledModel(Noisy(), Noisy(), [DistillPoint("norm", "norm", Mimic(2, 2))])
+    records = [dict(image=torch.full((2, 8, 8), float(i)), width=8, height=9) for i in range(6)]
+    batches = list(try_points(model, AspectRatioGroupedDataset(records, batch_size=2)))
+    assert [[float(x["image"][0, 0, 0]) for x in batch] for batch in batches] == [[0, 1], [2, 3], [4, 5]]

@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 from diffkd_d2.data import shapes
 from diffkd_d2.data.shapes import generate, register_shapes
 from diffkd_d2.data.shapes_render import CLASSES, STUFF, render_scene
+from diffkd_d2.errors import UserError
 
 TRUTH_AS_PREDICTIONS = """
 import json, sys, torch
@@ -86,6 +87,22 @@ def test_annotations_agree_with_their_masks(instances):
     assert len({a["id"] for a in instances["annotations"]}) == len(instances["annotations"])
 
 
+def test_keypoints_are_the_outermost_pixels_of_the_mask(instances):
+    seen = 0
+    for annotation in instances["annotations"]:
+        points = np.array(annotation["keypoints"]).reshape(4, 3)
+        if annotation["iscrowd"]:
+            assert annotation["num_keypoints"] == 0 and not points.any()
+            continue
+        x, y, w, h = annotation["bbox"]
+        (_, top, _), (left, _, _), (_, bottom, _), (right, _, _) = points
+        assert (top, left, bottom, right) == (y, x, y + h - 1, x + w - 1) and (points[:, 2] == 2).all()
+        if isinstance(annotation["segmentation"], dict):
+            assert decode(annotation)[points[:, 1], points[:, 0]].all()
+            seen += 1
+    assert seen
+
+
 def test_scenes_vary_in_count_and_size_with_crowds_and_empty_images():
     scenes = [render_scene(np.random.default_rng([0, 0, i]), 128) for i in range(150)]
     single = [sum(not crowd for crowd in scene.crowd) for scene in scenes]
@@ -139,7 +156,7 @@ def test_nothing_half_written_is_left_behind(tmp_path, monkeypatch):
 
 def test_other_arguments_for_the_same_folder_are_an_error(root):
     assert generate(root.parent, num_train=40, num_val=30) == root
-    with pytest.raises(ValueError, match="'num_train': 40.*'num_train': 41"):
+    with pytest.raises(UserError, match="'num_train': 40.*'num_train': 41"):
         generate(root.parent, num_train=41, num_val=30)
 
 

@@ -18,10 +18,12 @@ from detectron2.data.datasets import load_coco_json, load_sem_seg
 from detectron2.data.datasets.coco_panoptic import load_coco_panoptic_json, merge_to_panoptic
 from pycocotools import mask as coco_mask
 
+from ..errors import UserError
 from .shapes_render import CLASSES, STUFF, Scene, render_scene
 
 SPLITS = ("train", "val")
-_FORMAT = 1
+KEYPOINTS = ("top", "left", "bottom", "right")
+_FORMAT = 2
 _CROP_SIZE = 64
 
 
@@ -29,8 +31,8 @@ def generate(root: str | Path, num_train: int = 2000, num_val: int = 500, size: 
     """Write the dataset to `root/shapes` unless it is there already.
 
     Beside COCO's `train`, `val` and `annotations/instances_*.json` (polygons; RLE for crowd regions and for
-    shapes with holes or in pieces) it holds the same scenes as `sem_seg_*`, as COCO panoptic, and a
-    classification folder `cls/<split>/<class>` of single objects.
+    shapes with holes or in pieces; as keypoints the extreme points of ExtremeNet, 1901.08043) it holds the same
+    scenes as `sem_seg_*`, as COCO panoptic, and a classification folder `cls/<split>/<class>` of single objects.
 
     Args:
         root: folder of datasets.
@@ -40,7 +42,7 @@ def generate(root: str | Path, num_train: int = 2000, num_val: int = 500, size: 
         seed: of everything; each image has a generator of its own.
 
     Raises:
-        ValueError: if a dataset of other arguments stands there.
+        UserError: if a dataset of other arguments, or of another version of this file, stands there.
     """
     target = Path(root) / "shapes"
     info = dict(format=_FORMAT, num_train=num_train, num_val=num_val, size=size, seed=seed)
@@ -83,7 +85,7 @@ def _is_there(target: Path, info: dict[str, int]) -> bool:
         return False
     found = json.loads(path.read_text())
     if found != info:
-        raise ValueError(f"{target} was made with {found}, wanted {info}: delete it or choose another root")
+        raise UserError(f"{target} was made with {found}, wanted {info}: delete it or choose another root")
     return True
 
 
@@ -104,7 +106,8 @@ def _write_split(root: Path, split: str, count: int, size: int, seed: int) -> No
         rgb = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=2).astype(np.uint8)
         cv2.imwrite(str(folders["panoptic_"] / f"{name}.png"), rgb[:, :, ::-1])
         panoptic.append(dict(image_id=index + 1, file_name=f"{name}.png", segments_info=segments))
-    things = [dict(id=i + 1, name=name, supercategory="shape", isthing=1) for i, name in enumerate(CLASSES)]
+    kind = dict(supercategory="shape", isthing=1, keypoints=list(KEYPOINTS), skeleton=[[1, 3], [2, 4]])
+    things = [dict(kind, id=i + 1, name=name) for i, name in enumerate(CLASSES)]
     stuff = [dict(id=len(CLASSES) + i + 1, name=n, supercategory="ground", isthing=0) for i, n in enumerate(STUFF)]
     header = dict(info=dict(description="shapes"), images=images)
     _dump(root, f"instances_{split}", dict(header, annotations=annotations, categories=things))
@@ -128,9 +131,22 @@ def _instances(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any
                 bbox=[x, y, w, h],
                 area=int(mask.sum()),
                 segmentation=_segmentation(mask, crowd),
+                num_keypoints=0 if crowd else len(KEYPOINTS),
+                keypoints=[0] * 3 * len(KEYPOINTS) if crowd else _extreme_points(mask),
             )
         )
     return found
+
+
+def _extreme_points(mask: np.ndarray) -> list[int]:
+    """Return x, y, 2 (visible) of the KEYPOINTS; among pixels equally far out the middle one."""
+    ys, xs = np.nonzero(mask)
+    points = []
+    for along, sign in ((ys, 1), (xs, 1), (ys, -1), (xs, -1)):
+        outermost = np.flatnonzero(sign * along == (sign * along).min())
+        middle = outermost[np.argsort(xs[outermost] + ys[outermost])][len(outermost) // 2]
+        points += [int(xs[middle]), int(ys[middle]), 2]
+    return points
 
 
 def _segmentation(mask: np.ndarray, crowd: bool) -> list[list[float]] | dict[str, Any]:
@@ -224,10 +240,15 @@ def _register_split(root: str, split: str) -> None:
         generate(root)
         return load_coco_panoptic_json(panoptic, images, panoptic_root, joint)
 
+    pose = dict(
+        keypoint_names=list(KEYPOINTS),
+        keypoint_flip_map=[("left", "right")],
+        keypoint_connection_rules=[("top", "bottom", (255, 128, 0)), ("left", "right", (0, 128, 255))],
+    )
     common = dict(meta, image_root=images, json_file=instances)
     roots = dict(panoptic_root=panoptic_root, panoptic_json=panoptic, sem_seg_root=sem_seg_root)
     for suffix, load, kind, more in (
-        ("", instance_dicts, "coco", {}),
+        ("", instance_dicts, "coco", pose),
         ("_sem_seg", sem_seg_dicts, "sem_seg", dict(sem_seg_root=sem_seg_root, ignore_label=255)),
         ("_panoptic_separated", separated_dicts, "coco_panoptic_separated", dict(roots, ignore_label=255)),
         ("_panoptic", panoptic_dicts, "coco_panoptic_seg", dict(roots, **joint, ignore_label=255, label_divisor=1000)),

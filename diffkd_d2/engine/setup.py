@@ -1,6 +1,7 @@
 """Start-up: configs, processes, data and the report of what is about to train."""
 
 import inspect
+import itertools
 import logging
 import os
 import random
@@ -132,25 +133,32 @@ def check_image_format(node: DictConfig, model: nn.Module) -> None:
         raise UserError(f"the model wants {wanted} images, mapper.image_format is {read}")
 
 
-def try_points(model: DistilledModel, loader: Iterable[Any]) -> None:
-    """Run one batch without a gradient, so that a pair that does not fit ends the run before its first iteration.
+def try_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
+    """Run the first batch without a gradient, so that a pair that does not fit ends the run before it starts.
 
     The state of the random generators and the buffers of the model are as before.
+
+    Returns:
+        the batches of `loader` from the first one on. (Beginning `loader` anew is no way: the half-filled groups of
+        Detectron2's AspectRatioGroupedDataset outlive its iterator, and v0.6 then never yields again.)
 
     Raises:
         UserError: from the first point that does not fit.
     """
     if not model.points:
-        return
+        return loader
+    batches = iter(loader)
+    first = next(batches)
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     states = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(), torch.no_grad(), EventStorage():
-        model.train()(next(iter(loader)))
+        model.train()(first)
     random.setstate(states[0])
     np.random.set_state(states[1])
     for buffer, before in buffers:
         buffer.copy_(before)
     model.metrics = {}
+    return itertools.chain([first], batches)
 
 
 def _names(node: DictConfig) -> list[str]:
