@@ -88,6 +88,7 @@ def test_two_processes_on_gloo(small_datasets, tmp_path):
         (["model.teacher.weights=nowhere.pth"], "nowhere.pth"),
         (["model.teacher.weights=''"], "no weights"),
         (["model.points.0.key=p9"], "p9"),
+        (["model.points.0.teacher=backbon"], "no module 'backbon'; the nearest names: backbone,"),
         (["model.points.0.teacher_key=p4"], "point 'p3': stride 8 in the student, 16 in the teacher"),
         (["model.points.1.distiller.student_channels=9"], "point 'p4': the student's feature has"),
         (["model.teacher.model.num_classes=5"], "wrongly shaped"),

@@ -4,10 +4,10 @@ Published box / mask AP: teacher 51.6 / 45.9 (Detectron2's projects/ViTDet/READM
 (MODEL_ZOO.md). With DiffKD: not measured. The teacher pads to 1024x1024: no image may be larger.
 """
 
-from ..common.models.vitdet import teacher
+from ..common.models.vitdet import vitdet_teacher
 from .diffkd_mask_r50 import dataloader, distill, lr_multiplier, model, optimizer, train
 
-model.teacher = teacher
+model.teacher = vitdet_teacher()
 dataloader.train.mapper.augmentations[0].max_size = 1024
 dataloader.test.mapper.augmentations[0].max_size = 1024
 train.output_dir = "output/coco/diffkd_vitdet_r50"

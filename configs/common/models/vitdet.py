@@ -8,9 +8,18 @@ from detectron2.model_zoo import get_config
 from diffkd_d2.errors import UserError
 from diffkd_d2.teacher import load_teacher
 
+# projects/ViTDet/README.md
+WEIGHTS = "https://dl.fbaipublicfiles.com/detectron2/ViTDet/COCO/mask_rcnn_vitdet_b/f325346929/model_final_61ccd1.pkl"
+
 if importlib.util.find_spec("detectron2.modeling.backbone.vit") is None:
     raise UserError("this Detectron2 has no ViTDet: it needs the main branch, which is newer than v0.6")
 
-# projects/ViTDet/README.md
-WEIGHTS = "https://dl.fbaipublicfiles.com/detectron2/ViTDet/COCO/mask_rcnn_vitdet_b/f325346929/model_final_61ccd1.pkl"
-teacher = L(load_teacher)(model=get_config("common/models/mask_rcnn_vitdet.py").model, weights=WEIGHTS)
+
+def vitdet_b():
+    """Config of Mask R-CNN on ViT-B."""
+    return get_config("common/models/mask_rcnn_vitdet.py").model
+
+
+def vitdet_teacher():
+    """Config of Mask R-CNN on ViT-B with Detectron2's weights for COCO."""
+    return L(load_teacher)(model=vitdet_b(), weights=WEIGHTS)
