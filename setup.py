@@ -45,7 +45,7 @@ setup(
     ],
     extras_require={
         "timm": ["timm>=1.0"],
-        "cityscapes": ["cityscapesscripts"],
+        "cityscapes": ["cityscapesscripts", "shapely"],
         "dev": ["diffusers", "pytest", "ruff"],
     },  # the tested versions: requirements.txt
 )

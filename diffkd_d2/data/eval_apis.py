@@ -26,7 +26,7 @@ def provide_cityscapes() -> None:
         UserError: if cityscapesscripts is not installed.
     """
     _require_cityscapesscripts()
-    _provide_in1d()
+    _provide_former_numpy()
     parents = _META.split(".")
     if parents[0] in sys.modules or importlib.util.find_spec(parents[0]) is not None:
         return  # called before, or there is such a package: Meta's
@@ -78,12 +78,12 @@ def pq_compute(gt_json_file: str, pred_json_file: str, gt_folder: str, pred_fold
     return evaluatePanoptic(gt_json_file, gt_folder, pred_json_file, pred_folder, os.devnull)
 
 
-def _provide_in1d() -> None:
-    """Give cityscapesscripts 2.3.0, the last release, the function of numpy that numpy 2.4 dropped."""
+def _provide_former_numpy() -> None:
+    """Show cityscapesscripts 2.3.0, the last release, a numpy as before 2.4: with in1d, and counts that are int."""
     if not hasattr(np, "in1d"):
+        former = dict(vars(np), in1d=np.isin, count_nonzero=lambda x: int(np.count_nonzero(x)))
         for name in _CITYSCAPES[1:]:
-            module = importlib.import_module(f"cityscapesscripts.{name}")
-            module.np = types.SimpleNamespace(**vars(np), in1d=np.isin)
+            importlib.import_module(f"cityscapesscripts.{name}").np = types.SimpleNamespace(**former)
 
 
 def _require_cityscapesscripts() -> None:

@@ -109,7 +109,8 @@ def build_loader(node: DictConfig) -> Any:
     """Instantiate a data loader.
 
     Raises:
-        UserError: if a dataset is unknown or its files are not there; the line names the folder and the variable.
+        UserError: if a dataset is unknown, its files are not there (the line names the folder and the variable), or
+            a package is missing that reads it.
     """
     root = os.environ.get("DETECTRON2_DATASETS", "datasets")
     try:
@@ -117,6 +118,8 @@ def build_loader(node: DictConfig) -> Any:
     except FileNotFoundError as error:
         where = error.filename or str(error)
         raise UserError(f"dataset: {where} is not there (DETECTRON2_DATASETS is '{root}')") from error
+    except ModuleNotFoundError as error:  # Detectron2 reads Cityscapes' polygons with shapely
+        raise UserError(f"dataset: its loader needs {error.name}: pip install {error.name}") from error
     except AssertionError as error:  # Detectron2's loaders say so where files must be made first
         raise UserError(f"dataset: {error} (DETECTRON2_DATASETS is '{root}')") from error
     except KeyError as error:
