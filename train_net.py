@@ -33,7 +33,8 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from diffkd_d2.checkpoint import Checkpointer
-from diffkd_d2.engine.hooks import DistillHook
+from diffkd_d2.engine.hooks import AverageHook, DistillHook
+from diffkd_d2.engine.recipe import build_average, check_classes, log_recipe, scale_learning_rate
 from diffkd_d2.engine.setup import (
     build_loader,
     check_gpus,
@@ -83,10 +84,14 @@ def do_train(args: Namespace, cfg) -> None:
     """Train the student and evaluate it at the end."""
     model = instantiate(cfg.model).to(cfg.train.device)
     cfg.optimizer.params.model = model
+    learning_rate = scale_learning_rate(cfg)
     optimizer = instantiate(cfg.optimizer)
     log_parameters(model, optimizer)
     check_image_format(cfg.dataloader.train, model.student)
     loader = build_loader(cfg.dataloader.train)
+    check_classes(loader, model.student)
+    lr_multiplier = instantiate(cfg.lr_multiplier)
+    log_recipe(cfg, learning_rate, loader, model, lr_multiplier)
     # Now, not after a week: what is missing for the evaluation shall end the run here.
     test_loader = build_test_loader(cfg, model.student)
     batches = try_points(model, loader)
@@ -99,12 +104,18 @@ def do_train(args: Namespace, cfg) -> None:
         amp=cfg.train.amp.dtype,
         clip_norm=cfg.train.clip_norm,
         clip_modules=[model.student, model.points],
+        accumulate=cfg.train.accumulate,
     )
-    checkpointer = Checkpointer(model.student, cfg.train.output_dir, distillers=model.points, trainer=trainer)
+    average = build_average(model.student, cfg.train.ema_decay)
+    more = {} if average is None else {"ema": average}
+    checkpointer = Checkpointer(model.student, cfg.train.output_dir, distillers=model.points, trainer=trainer, **more)
     results: dict = {}
 
     def evaluate_student() -> dict:
         results.update(evaluate(cfg, model.student, test_loader))
+        if average is not None:
+            of_average = evaluate(cfg, average.module, test_loader)
+            results.update({f"{task}_ema": values for task, values in of_average.items()})
         return results
 
     main = comm.is_main_process()
@@ -112,8 +123,9 @@ def do_train(args: Namespace, cfg) -> None:
     trainer.register_hooks(
         [
             hooks.IterationTimer(),
-            hooks.LRScheduler(scheduler=instantiate(cfg.lr_multiplier)),
+            hooks.LRScheduler(scheduler=lr_multiplier),
             DistillHook(model, **cfg.distill, period=cfg.train.log_period),
+            AverageHook(model.student, average) if average is not None else None,
             hooks.PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
             hooks.EvalHook(cfg.train.eval_period, evaluate_student),
             hooks.PeriodicWriter(writers, period=cfg.train.log_period) if main else None,
@@ -140,7 +152,7 @@ def do_eval(args: Namespace, cfg) -> None:
             raise UserError(f"{args.config_file} has no teacher to evaluate")
         for i, node in enumerate([teachers] if isinstance(teachers, DictConfig) else teachers):
             teacher = instantiate(node).to(cfg.train.device)
-            if getattr(teacher, "input_format", None):
+            if getattr(teacher, "input_format", None) and "mapper" in cfg.dataloader.test:
                 cfg.dataloader.test.mapper.image_format = teacher.input_format
             results = evaluate(cfg, teacher, build_test_loader(cfg, teacher))
             write_results(cfg, results, f"results_teacher{i or ''}.json")

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from fvcore.common.checkpoint import _IncompatibleKeys
+from torch import nn
 
 from .errors import UserError
 
@@ -30,6 +31,10 @@ class Checkpointer(DetectionCheckpointer):
 
     incompatible: _IncompatibleKeys | None = None
     sha256: str = ""
+
+    def __init__(self, model: nn.Module, *args: Any, **kwargs: Any):
+        # A wrapper that is to leave no trace in the names (a Classifier) says what to read and write in its place.
+        super().__init__(getattr(model, "bare_model", model), *args, **kwargs)
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load `path` (a file, `detectron2://...` or `https://...`); see fvcore's `Checkpointer.load`.

@@ -12,6 +12,12 @@ train = dict(
     amp=dict(dtype=None),
     # Largest norm of the student's and of the distillers' gradient, each for itself; None: no clipping.
     clip_norm=None,
+    # Batches whose gradients make one update; a step then sees accumulate x total_batch_size images.
+    accumulate=1,
+    # Images per step that optimizer.lr is meant for: it is scaled to the true number. None: it is taken as it stands.
+    lr_reference_batch=None,
+    # Decay of the student's exponential moving average, which is evaluated beside it; None: no average.
+    ema_decay=None,
     ddp=dict(broadcast_buffers=False, find_unused_parameters=False),
     checkpointer=dict(period=5000, max_to_keep=3),
     eval_period=5000,

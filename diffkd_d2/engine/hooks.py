@@ -1,6 +1,8 @@
 """Hooks of a distillation run."""
 
 from detectron2.engine import HookBase
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from ..distilled_model import DistilledModel
 from ..errors import UserError
@@ -49,3 +51,19 @@ class DistillHook(HookBase):
         if (self.trainer.iter + 1) % self.period == 0 and self.model.metrics:
             scalars = {name: float(value) for name, value in self.model.metrics.items()}
             self.trainer.storage.put_scalars(**scalars, distill_scale=self.model.distill_scale)
+
+
+class AverageHook(HookBase):
+    """Update the student's exponential moving average after each step.
+
+    Args:
+        student: the model in training.
+        average: its average, a checkpointable: it is resumed with the run.
+    """
+
+    def __init__(self, student: nn.Module, average: AveragedModel):
+        self.student, self.average = student, average
+
+    def after_step(self) -> None:
+        """Take in the weights of this step; the first ones as they are."""
+        self.average.update_parameters(self.student)

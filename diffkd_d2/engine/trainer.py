@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from detectron2.engine import SimpleTrainer
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import UserError
 
@@ -23,9 +25,10 @@ class Trainer(SimpleTrainer):
         amp: None (float32), "float16" (with loss scaling) or "bfloat16".
         clip_norm: largest gradient norm of each module in `clip_modules`; None: no clipping.
         clip_modules: modules clipped apart from each other, so that a distiller cannot shrink the student's step.
+        accumulate: batches whose gradients are averaged into one update.
 
     Raises:
-        UserError: if `amp` is none of these, or float16 is asked for without a GPU.
+        UserError: if `amp` is none of these, float16 is asked for without a GPU, or `accumulate` is below 1.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Trainer(SimpleTrainer):
         amp: str | None = None,
         clip_norm: float | None = None,
         clip_modules: Iterable[nn.Module] = (),
+        accumulate: int = 1,
     ):
         super().__init__(model, data_loader, optimizer)
         self.device_type = next(model.parameters()).device.type
@@ -43,20 +47,24 @@ class Trainer(SimpleTrainer):
             raise UserError(f"train.amp.dtype is '{amp}', expected one of {', '.join(DTYPES)}")
         if amp == "float16" and self.device_type == "cpu":
             raise UserError("train.amp.dtype float16 needs a GPU; on a CPU use bfloat16")
+        if accumulate < 1:
+            raise UserError(f"train.accumulate is {accumulate}, expected at least 1")
+        self.accumulate = accumulate
         self.amp_dtype = DTYPES.get(amp)
         self.grad_scaler = torch.amp.GradScaler(self.device_type, enabled=amp == "float16")
         self.clip_norm = clip_norm
         self.clip_modules = [module for module in clip_modules if any(True for _ in module.parameters())]
 
     def run_step(self) -> None:
-        """Train on one batch; raises FloatingPointError where the sum of losses is not finite."""
-        start = time.perf_counter()
-        data = next(self._data_loader_iter)
-        data_time = time.perf_counter() - start
-        with torch.autocast(self.device_type, self.amp_dtype, enabled=self.amp_dtype is not None):
-            losses = self.model(data)
+        """Make one update; raises FloatingPointError where the sum of losses is not finite."""
         self.optimizer.zero_grad()
-        self.grad_scaler.scale(sum(losses.values())).backward()
+        data_time, losses = 0.0, {}
+        for i in range(self.accumulate):
+            start = time.perf_counter()
+            data = next(self._data_loader_iter)
+            data_time += time.perf_counter() - start
+            for name, value in self._backward(data, last=i + 1 == self.accumulate).items():
+                losses[name] = losses.get(name, 0) + value.detach() / self.accumulate
         self._write_metrics(losses, data_time)
         if self.clip_norm is not None:
             self.grad_scaler.unscale_(self.optimizer)
@@ -64,6 +72,15 @@ class Trainer(SimpleTrainer):
                 nn.utils.clip_grad_norm_(module.parameters(), self.clip_norm)
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
+
+    def _backward(self, data: Any, last: bool) -> dict[str, Tensor]:
+        """Add a batch's gradients to those there; processes exchange them with the last batch of an update."""
+        waits = isinstance(self.model, DistributedDataParallel) and not last
+        with self.model.no_sync() if waits else nullcontext():
+            with torch.autocast(self.device_type, self.amp_dtype, enabled=self.amp_dtype is not None):
+                losses = self.model(data)
+            self.grad_scaler.scale(sum(losses.values()) / self.accumulate).backward()
+        return losses
 
     def state_dict(self) -> dict[str, Any]:
         """As SimpleTrainer's, with the state of the gradient scaler."""

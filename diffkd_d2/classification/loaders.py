@@ -1,0 +1,192 @@
+"""Loaders of labelled images: endless in training, exact in evaluation, with a report of what could not be read."""
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from detectron2.data.build import worker_init_reset_seed
+from detectron2.data.samplers import InferenceSampler, TrainingSampler
+from detectron2.utils import comm
+from timm.data.distributed_sampler import RepeatAugSampler
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from ..errors import UserError
+from .datasets import LabelledImages
+
+logger = logging.getLogger(__name__)
+
+Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+class ImageLoader:
+    """Batches `{"image": (N, 3, H, W), "label": (N,) or (N, K)}`; each damaged file is logged once, and counted.
+
+    Args:
+        loader: what makes the batches, by `collate`.
+        max_corrupt: largest fraction of the dataset's images that may be unreadable.
+
+    Raises:
+        UserError: while iterating, if more images than that cannot be read.
+    """
+
+    def __init__(self, loader: DataLoader, max_corrupt: float):
+        self.loader, self.max_corrupt = loader, max_corrupt
+        self.dataset: LabelledImages = loader.dataset
+        self.skipped: set[str] = set()
+        self._rate_is_known = False
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        for batch in self.loader:
+            self._report(batch.pop("skipped"))
+            seconds = batch.pop("seconds")
+            if "image" not in batch:
+                continue
+            if not self._rate_is_known:
+                self._rate_is_known = True
+                rate = len(batch["image"]) / max(seconds, 1e-9)
+                logger.info(f"images read and augmented: {rate:.0f} per second and worker, {self._workers()} working")
+            yield batch
+        if self.skipped:
+            logger.warning(f"{len(self.skipped)} of {len(self.dataset)} images were skipped: they cannot be read")
+
+    def augmentation(self) -> str:
+        """Return the transform, and what mixes images, as one line."""
+        words = " ".join(str(self.dataset.transform).split())
+        mix = getattr(self.loader.collate_fn, "mix", None)
+        repeats = getattr(self.loader.sampler, "num_repeats", 1)
+        return words + (f"; {mix_words(mix)}" if mix else "") + (f"; each {repeats} times" if repeats > 1 else "")
+
+    def _workers(self) -> int:
+        return max(self.loader.num_workers, 1)
+
+    def _report(self, skipped: list[str]) -> None:
+        for what in skipped:
+            if what not in self.skipped:
+                self.skipped.add(what)
+                logger.warning(f"skipped image {len(self.skipped)}: {what}")
+        if len(self.skipped) > self.max_corrupt * len(self.dataset):
+            raise UserError(
+                f"{len(self.skipped)} of {len(self.dataset)} images cannot be read, more than "
+                f"max_corrupt={self.max_corrupt:g} allows: {sorted(self.skipped)[0]}"
+            )
+
+
+class Collate:
+    """Stack items of `LabelledImages`, without those that have no image, then mix them.
+
+    Args:
+        mix: (images, labels) -> (images, soft labels), such as `timm.data.Mixup`; None: as they are.
+    """
+
+    def __init__(self, mix: Mix | None = None):
+        self.mix = mix
+
+    def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the batch, with `skipped` (names) and `seconds` (the sum)."""
+        good = [x for x in items if "image" in x]
+        batch: dict[str, Any] = dict(skipped=[name for x in items for name in x["skipped"]], seconds=0.0)
+        if not good:
+            return batch
+        image, label = torch.stack([x["image"] for x in good]), torch.tensor([x["label"] for x in good])
+        if self.mix is not None:
+            image, label = self.mix(image.float(), label)
+        return dict(batch, image=image, label=label, seconds=sum(x["seconds"] for x in good))
+
+
+class RepeatedAugmentation(Sampler):
+    """timm's repeated augmentation (1901.09335) without an end: copies of one image go to different processes.
+
+    Args:
+        dataset: what is sampled from.
+        num_repeats: copies of each image.
+        seed: the same in each process.
+    """
+
+    def __init__(self, dataset: LabelledImages, num_repeats: int, seed: int):
+        self.num_repeats, self._seed = num_repeats, seed
+        self._epoch = RepeatAugSampler(dataset, comm.get_world_size(), comm.get_rank(), num_repeats=num_repeats)
+
+    def __iter__(self) -> Iterator[int]:
+        for epoch in itertools.count(self._seed):
+            self._epoch.set_epoch(epoch)
+            yield from self._epoch
+
+
+def build_classification_train_loader(
+    dataset: LabelledImages,
+    total_batch_size: int,
+    num_workers: int = 0,
+    mix: Mix | None = None,
+    num_repeats: int = 1,
+    max_corrupt: float = 0.001,
+) -> ImageLoader:
+    """Return an endless loader over shuffled images.
+
+    Args:
+        dataset: with `train=True`.
+        total_batch_size: images per step, over all processes.
+        num_workers: processes that read, per process that trains; 0: it reads itself.
+        mix: Mixup or CutMix on a process's batch.
+        num_repeats: augmented copies of each image per epoch (repeated augmentation).
+        max_corrupt: largest fraction of images that may be unreadable.
+
+    Raises:
+        UserError: if the batch cannot be shared out, or is odd where images are mixed in pairs.
+    """
+    world = comm.get_world_size()
+    if total_batch_size % world or total_batch_size < world:
+        raise UserError(f"total_batch_size is {total_batch_size}, no multiple of the {world} processes")
+    if mix is not None and total_batch_size // world % 2:
+        raise UserError(f"a batch of {total_batch_size // world} images per process cannot be mixed in pairs")
+    seed = comm.shared_random_seed()
+    repeated = num_repeats > 1
+    sampler = RepeatedAugmentation(dataset, num_repeats, seed) if repeated else TrainingSampler(len(dataset), seed=seed)
+    return _loader(dataset, sampler, total_batch_size // world, num_workers, mix, max_corrupt, drop_last=True)
+
+
+def build_classification_test_loader(
+    dataset: LabelledImages, batch_size: int = 64, num_workers: int = 0, max_corrupt: float = 0.0
+) -> ImageLoader:
+    """Return a loader that gives each image once, shared out among the processes, none padded or dropped.
+
+    Args:
+        dataset: with `train=False`.
+        batch_size: images per step and process.
+        num_workers: processes that read, per process that evaluates.
+        max_corrupt: largest fraction of images that may be unreadable; they are left out of the result.
+    """
+    return _loader(dataset, InferenceSampler(len(dataset)), batch_size, num_workers, None, max_corrupt, drop_last=False)
+
+
+def _loader(
+    dataset: LabelledImages,
+    sampler: Sampler,
+    batch_size: int,
+    num_workers: int,
+    mix: Mix | None,
+    max_corrupt: float,
+    drop_last: bool,
+) -> ImageLoader:
+    loader = DataLoader(
+        dataset,
+        batch_size,
+        sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=Collate(mix),
+        drop_last=drop_last,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=worker_init_reset_seed,
+    )
+    return ImageLoader(loader, max_corrupt)
+
+
+def mix_words(mix: Any) -> str:
+    """Return what timm's Mixup does as words; it has no repr of its own."""
+    names = ("mixup_alpha", "cutmix_alpha", "mix_prob", "switch_prob", "mode", "label_smoothing")
+    return f"{type(mix).__name__}({', '.join(f'{n}={getattr(mix, n)}' for n in names if hasattr(mix, n))})"

@@ -1,0 +1,31 @@
+"""KD: Distilling the Knowledge in a Neural Network (arXiv 1503.02531)."""
+
+from torch import Tensor, nn
+
+from .losses import check_channels, masked_kl
+
+
+class KD(nn.Module):
+    """KL divergence between the softened class probabilities of teacher and student, times tau^2.
+
+    Args:
+        tau: temperature, above 0.
+    """
+
+    def __init__(self, tau: float = 4.0):
+        super().__init__()
+        self.tau = tau
+
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Return `loss_kd`, the mean over samples (and positions).
+
+        Args:
+            student: logits (N, K) or (N, K, H, W).
+            teacher: logits of the same shape; carries no gradient.
+            mask: (N, 1, H, W), 1 where a position counts, 0 where it is padding.
+
+        Raises:
+            ValueError: if the numbers of classes differ.
+        """
+        check_channels("teacher", teacher, student.shape[1])
+        return {"loss_kd": masked_kl(student, teacher.detach(), self.tau, mask)}

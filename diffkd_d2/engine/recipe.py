@@ -1,0 +1,105 @@
+"""What a run will do, in one block of the log: learning rate, batch, length, schedule, augmentation."""
+
+import logging
+from typing import Any
+
+import torch
+from detectron2.utils import comm
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from ..distilled_model import DistilledModel
+from ..errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def scale_learning_rate(cfg: DictConfig) -> str:
+    """Scale `optimizer.lr` to the batch where `train.lr_reference_batch` asks for it; return how, as words.
+
+    The batch is that of a step over all processes and accumulated batches. Without the option nothing is scaled:
+    the number of GPUs alone changes neither the learning rate nor the batch.
+    """
+    images, reference = images_per_step(cfg), cfg.train.lr_reference_batch
+    given = float(cfg.optimizer.lr)
+    if not reference:
+        return f"{given:g}, not scaled to the batch"
+    cfg.optimizer.lr = given * images / reference
+    return f"{cfg.optimizer.lr:g} = {given:g} x {images} / {reference} (train.lr_reference_batch)"
+
+
+def images_per_step(cfg: DictConfig) -> int:
+    """Images that one update of the weights sees."""
+    return cfg.dataloader.train.total_batch_size * cfg.train.accumulate
+
+
+def check_classes(loader: Any, model: nn.Module) -> None:
+    """Raise UserError where a loader of labelled images has other classes than the classifier, by number."""
+    names, count = getattr(getattr(loader, "dataset", None), "classes", None), getattr(model, "num_classes", None)
+    if names is not None and count is not None and len(names) != count:
+        raise UserError(f"the dataset has {len(names)} classes, the model {count}: {', '.join(names[:5])}, ...")
+
+
+def log_recipe(cfg: DictConfig, learning_rate: str, loader: Any, model: DistilledModel, schedule: Any) -> None:
+    """Log the block.
+
+    Args:
+        cfg: the run's config.
+        learning_rate: from `scale_learning_rate`.
+        loader: of the training images; one that has `dataset` and `augmentation` says more.
+        model: student, teachers and points.
+        schedule: of the learning rate, a function of the fraction done.
+    """
+    images, world = images_per_step(cfg), comm.get_world_size()
+    share = f"{images // world // cfg.train.accumulate} x {world} process(es) x {cfg.train.accumulate} accumulated"
+    length = f"{cfg.train.max_iter} iterations"
+    if hasattr(loader, "dataset") and hasattr(loader, "augmentation"):
+        size = len(loader.dataset)
+        length += f" = {cfg.train.max_iter * images / size:.1f} epochs of {size} images"
+        augmentation = loader.augmentation()
+    else:
+        augmentation = OmegaConf.select(cfg, "dataloader.train.mapper.augmentations", default="as the loader has it")
+    factors = ", ".join(f"{schedule(done):.3g}" for done in (*(i / 10 for i in range(10)), 1 - 1e-9))
+    points = ", ".join(f"{p.name} ({type(p.distiller).__name__}, weight {p.weight:g})" for p in model.points)
+    lines = {
+        "learning rate": learning_rate,
+        "batch": f"{images} = {share}",
+        "length": length,
+        "schedule": f"learning rate times {factors} at each tenth of the length",
+        "optimizer": _optimizer_words(cfg.optimizer),
+        "augmentation": augmentation,
+        "regularisation": _regularisation_words(cfg, model.student),
+        "distillation": points or "none",
+    }
+    logger.info("Recipe:\n" + "\n".join(f"  {name:<15} {value}" for name, value in lines.items()))
+
+
+def _optimizer_words(node: DictConfig) -> str:
+    options = {k: v for k, v in node.items() if k not in ("_target_", "params", "lr")}
+    target = node._target_ if isinstance(node._target_, str) else node._target_.__name__
+    return f"{target.rsplit('.', 1)[-1]} {options}"
+
+
+def _regularisation_words(cfg: DictConfig, student: nn.Module) -> str:
+    smoothing = getattr(student, "label_smoothing", 0.0)
+    drops = {float(m.drop_prob) for m in student.modules() if isinstance(getattr(m, "drop_prob", None), float)}
+    dropout = {m.p for m in student.modules() if isinstance(m, nn.Dropout)} | {getattr(student, "drop_rate", 0.0)}
+    ema, clip = cfg.train.ema_decay, cfg.train.clip_norm
+    return (
+        f"label smoothing {smoothing:g}, drop path {max(drops, default=0):g}, dropout {max(dropout):g}, "
+        f"gradient norm {'not clipped' if clip is None else f'at most {clip:g}'}, EMA {ema or 'off'}"
+    )
+
+
+def build_average(student: nn.Module, decay: float | None) -> torch.optim.swa_utils.AveragedModel | None:
+    """Return the student's exponential moving average, parameters and buffers, or None without a decay.
+
+    Raises:
+        UserError: if the decay is not in (0, 1).
+    """
+    if decay is None:
+        return None
+    if not 0 < decay < 1:
+        raise UserError(f"train.ema_decay is {decay}, expected a number between 0 and 1")
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)
+    return torch.optim.swa_utils.AveragedModel(student, multi_avg_fn=average, use_buffers=True)
