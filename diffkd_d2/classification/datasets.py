@@ -1,4 +1,4 @@
-"""Images with class labels from folders and from CIFAR's files; an image that cannot be read is reported, not raised."""
+"""Labelled images from folders and from CIFAR's files; one that cannot be read is reported, not raised."""
 
 import os
 import time

@@ -82,8 +82,9 @@ def _optimizer_words(node: DictConfig) -> str:
 
 def _regularisation_words(cfg: DictConfig, student: nn.Module) -> str:
     smoothing = getattr(student, "label_smoothing", 0.0)
-    drops = {float(m.drop_prob) for m in student.modules() if isinstance(getattr(m, "drop_prob", None), float)}
-    dropout = {m.p for m in student.modules() if isinstance(m, nn.Dropout)} | {getattr(student, "drop_rate", 0.0)}
+    modules = list(student.modules())
+    drops = {float(m.drop_prob) for m in modules if isinstance(getattr(m, "drop_prob", None), float)}  # timm's
+    dropout = {m.p for m in modules if isinstance(m, nn.Dropout)} | {getattr(m, "drop_rate", 0.0) for m in modules}
     ema, clip = cfg.train.ema_decay, cfg.train.clip_norm
     return (
         f"label smoothing {smoothing:g}, drop path {max(drops, default=0):g}, dropout {max(dropout):g}, "

@@ -1,0 +1,31 @@
+"""Classifiers of ImageNet and CIFAR-100, and teachers with published weights."""
+
+from detectron2.config import LazyCall as L
+
+from diffkd_d2.classification.classifier import Classifier
+from diffkd_d2.teacher import load_teacher
+
+# Mean and standard deviation of CIFAR-100 as the authors' dist_cifar.yaml has them, times 255.
+CIFAR_STATS = dict(pixel_mean=[129.31, 124.11, 112.40], pixel_std=[68.21, 65.41, 70.41])
+
+
+def classifier(model, feature, **options):
+    """A classifier of ImageNet's 1,000 classes with random weights; `options` are Classifier's or the network's."""
+    return L(Classifier)(model=model, num_classes=1000, feature=feature, **options)
+
+
+def cifar_classifier(name, feature):
+    """A classifier of CIFAR-100 with random weights."""
+    return L(Classifier)(model=f"cifar/{name}", num_classes=100, feature=feature, **CIFAR_STATS)
+
+
+def published_teacher(model, weights, feature):
+    """A classifier of ImageNet with its library's own weights."""
+    return L(load_teacher)(model=classifier(model, feature), weights=weights)
+
+
+resnet34_teacher = published_teacher("torchvision/resnet34", "torchvision://resnet34/IMAGENET1K_V1", "layer4")
+resnet50_teacher = published_teacher("torchvision/resnet50", "torchvision://resnet50/IMAGENET1K_V1", "layer4")
+swin_large_teacher = published_teacher(
+    "timm/swin_large_patch4_window7_224", "timm://swin_large_patch4_window7_224.ms_in22k_ft_in1k", "norm"
+)
