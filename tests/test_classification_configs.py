@@ -40,7 +40,7 @@ def test_the_points_of_a_classifier_meet(path):
 
 EXPECTED = {
     "imagenet/diffkd_r34_r18": ["0.1 = 0.1 x 256 / 256", "256 = 256 x 1", "100.0 epochs of 1281167", "SGD", "EMA off"],
-    "imagenet/diffkd_r50_effnetb0": ["0.048", "450.0 epochs", "RMSpropTF", "AutoAugment", "mode=pixel", "EMA 0.9999"]
+    "imagenet/diffkd_r50_effnetb0": ["0.048", "450.0 epochs", "RMSpropTF", "RandAugment", "mode=pixel", "EMA 0.9999"]
     + ["label smoothing 0.1", "dropout 0.2"],
     "imagenet/diffkd_swinl_r50": ["0.001", "300.0 epochs", "AdamW", "Mixup(mixup_alpha=0.8", "drop path 0.2", "most 5"],
     "cifar/diffkd_wrn40_2_wrn40_1": ["0.05", "240", "RandomCrop", "(DiffKD, weight 1)"],

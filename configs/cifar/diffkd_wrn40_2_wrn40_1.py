@@ -1,7 +1,7 @@
 """DiffKD on CIFAR-100: WRN-40-1 from WRN-40-2; train teacher_wrn40_2.py first.
 
-Reported top-1 with DiffKD (public notes on the paper's table 9): 74.09. Not measured here. The authors released no DiffKD strategy for
-CIFAR: weights and latent are those of their ImageNet strategies, as far as the width allows.
+Reported top-1 with DiffKD (public notes on the paper's table 9): 74.09. Not measured here. The authors released no
+DiffKD strategy for CIFAR: weights are those of their ImageNet strategies, the latent is as wide as the teacher.
 """
 
 from detectron2.config import LazyCall as L
