@@ -119,13 +119,14 @@ def do_train(args: Namespace, cfg) -> None:
         return results
 
     main = comm.is_main_process()
+    average_path = str(Path(cfg.train.output_dir) / "model_ema.pth")
     writers = default_writers(cfg.train.output_dir, cfg.train.max_iter) if main else []
     trainer.register_hooks(
         [
             hooks.IterationTimer(),
             hooks.LRScheduler(scheduler=lr_multiplier),
             DistillHook(model, **cfg.distill, period=cfg.train.log_period),
-            AverageHook(model.student, average) if average is not None else None,
+            AverageHook(model.student, average, average_path if main else None) if average is not None else None,
             hooks.PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
             hooks.EvalHook(cfg.train.eval_period, evaluate_student),
             hooks.PeriodicWriter(writers, period=cfg.train.log_period) if main else None,

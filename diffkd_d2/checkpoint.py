@@ -104,6 +104,19 @@ class Checkpointer(DetectionCheckpointer):
         super()._log_incompatible_keys(incompatible)
 
 
+def write_weights(path: str | Path, model: nn.Module) -> None:
+    """Write the weights of a model alone, in the form of a checkpoint.
+
+    Raises:
+        UserError: if the disk is full or not writable.
+    """
+    state = getattr(model, "bare_model", model).state_dict()
+    try:
+        _write_whole(Path(path), lambda file: torch.save({"model": state}, file))
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"cannot write {path}: {_one_line(error)}") from error
+
+
 def require_all_keys(
     incompatible: _IncompatibleKeys | None, source: str, expected: tuple[str, ...] | list[str] = ()
 ) -> None:

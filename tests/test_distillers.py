@@ -1,9 +1,11 @@
 """The distillers: who gets which gradient, what padding does, which shapes and types they bear."""
 
+import math
+
 import pytest
 import torch
 
-from diffkd_d2.distillers import DiffKD, Mimic
+from diffkd_d2.distillers import DIST, KD, DiffKD, Mimic
 
 
 def gradients(loss: torch.Tensor, module: torch.nn.Module) -> set[str]:
@@ -71,3 +73,49 @@ def test_padding_does_not_count():
 def test_wrong_channels_are_named():
     with pytest.raises(ValueError, match="teacher's feature has 9 channels, the config says 8"):
         Mimic(6, 8)(torch.randn(1, 6, 2, 2), torch.randn(1, 9, 2, 2))
+
+
+def test_kd_by_hand():
+    """Two classes at tau 2: teacher (3/4, 1/4), student (1/2, 1/2)."""
+    teacher = torch.tensor([[2 * math.log(3), 0.0]])
+    student = torch.zeros(1, 2, requires_grad=True)
+    loss = KD(tau=2.0)(student, teacher.requires_grad_())["loss_kd"]
+    assert loss.item() == pytest.approx(4 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5)))
+    loss.backward()
+    # tau^2 (q - p) / tau.
+    torch.testing.assert_close(student.grad, torch.tensor([[-0.5, 0.5]]))
+    assert teacher.grad is None
+
+
+def test_dist_by_hand():
+    """Two samples of three classes, their correlations worked out; probabilities that differ by scale and shift."""
+    teacher = torch.tensor([[0.7, 0.2, 0.1], [0.2, 0.3, 0.5]])
+    student = torch.tensor([[0.4, 0.35, 0.25], [0.3, 0.5, 0.2]], requires_grad=True)
+    inter = []
+    for s, t in zip(student.detach().tolist(), teacher.tolist(), strict=True):
+        ds, dt = [x - 1 / 3 for x in s], [x - 1 / 3 for x in t]
+        dot = sum(a * b for a, b in zip(ds, dt, strict=True))
+        inter.append(dot / math.sqrt(sum(a * a for a in ds) * sum(b * b for b in dt)))
+    # Over two samples the correlation of a class is a sign: class 0 falls in both, class 1 rises in both, class 2 falls
+    # in the student and rises in the teacher.
+    intra = [1.0, 1.0, -1.0]
+    expected = (1 - sum(inter) / 2) + (1 - sum(intra) / 3)
+    loss = DIST()(student.log(), teacher.log())["loss_kd"]
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+    weighted = DIST(inter_weight=3.0, intra_weight=0.0)(student.log(), teacher.log())["loss_kd"]
+    assert float(weighted) == pytest.approx(3 * (1 - sum(inter) / 2), rel=1e-4)
+    assert torch.autograd.grad(loss, student)[0].abs().sum() > 0
+    flatter = 0.3 * teacher + 0.7 / 3
+    assert float(DIST()(flatter.log(), teacher.log())["loss_kd"]) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("distiller", [KD(), DIST(tau=2.0)])
+def test_logits_of_maps_count_by_position(distiller):
+    student, teacher = torch.randn(2, 5, 3, 4), torch.randn(2, 5, 3, 4)
+    mask = torch.ones(2, 1, 3, 4)
+    mask[..., 2:] = 0
+    rows = [x[..., :2].permute(0, 2, 3, 1).reshape(-1, 5) for x in (student, teacher)]
+    expected = distiller(*rows)["loss_kd"]
+    torch.testing.assert_close(distiller(student, teacher, mask)["loss_kd"], expected)
+    with pytest.raises(ValueError, match="channels"):
+        distiller(student, teacher[:, :4])

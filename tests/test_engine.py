@@ -16,7 +16,8 @@ from torch.multiprocessing import ProcessExitedException
 import train_net
 from diffkd_d2.distilled_model import DistilledModel, DistillPoint
 from diffkd_d2.distillers import Mimic
-from diffkd_d2.engine.hooks import DistillHook
+from diffkd_d2.engine.hooks import AverageHook, DistillHook
+from diffkd_d2.engine.recipe import build_average
 from diffkd_d2.engine.setup import check_gpus, try_points
 from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.errors import UserError
@@ -46,6 +47,38 @@ def test_gradients_are_clipped_apart():
     for part in (model.student, model.points):
         norm = math.sqrt(sum(float(p.grad.square().sum()) for p in part.parameters()))
         assert norm == pytest.approx(0.01, rel=1e-3)
+
+
+def test_accumulated_batches_make_the_update_of_one_large_batch():
+    batches = [torch.randn(2, 4) for _ in range(6)]
+    large = [torch.cat(batches[i : i + 3]) for i in (0, 3)]
+    found = []
+    for data, accumulate in ((batches, 3), (large, 1)):
+        torch.manual_seed(0)
+        model = Task()
+        trainer = Trainer(model, data, torch.optim.SGD(model.parameters(), lr=1e-4), accumulate=accumulate)
+        with EventStorage() as storage:
+            for trainer.iter in range(2):
+                trainer.run_step()
+            found.append([*model.parameters(), torch.tensor(storage.latest()["total_loss"][0])])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_the_average_of_the_student_by_hand():
+    student = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
+    average = build_average(student, 0.75)
+    hook = AverageHook(student, average)
+    for value in (1.0, 5.0, 9.0):
+        nn.init.constant_(student[0].weight, value)
+        nn.init.constant_(student[1].running_mean, -value)
+        hook.after_step()
+    expected = 0.75 * (0.75 * 1 + 0.25 * 5) + 0.25 * 9
+    assert float(average.module[0].weight.detach()) == pytest.approx(expected)
+    assert float(average.module[1].running_mean) == pytest.approx(-expected)
+    assert build_average(student, None) is None
+    with pytest.raises(UserError, match="train.ema_decay is 1.5"):
+        build_average(student, 1.5)
 
 
 def test_mixed_precision_on_a_cpu():

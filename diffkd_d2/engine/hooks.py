@@ -4,6 +4,7 @@ from detectron2.engine import HookBase
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from ..checkpoint import write_weights
 from ..distilled_model import DistilledModel
 from ..errors import UserError
 
@@ -54,16 +55,22 @@ class DistillHook(HookBase):
 
 
 class AverageHook(HookBase):
-    """Update the student's exponential moving average after each step.
+    """Update the student's exponential moving average after each step; write it when training ends.
 
     Args:
         student: the model in training.
         average: its average, a checkpointable: it is resumed with the run.
+        path: file for the average's weights at the end; None: it is not written (on all processes but one).
     """
 
-    def __init__(self, student: nn.Module, average: AveragedModel):
-        self.student, self.average = student, average
+    def __init__(self, student: nn.Module, average: AveragedModel, path: str | None = None):
+        self.student, self.average, self.path = student, average, path
 
     def after_step(self) -> None:
         """Take in the weights of this step; the first ones as they are."""
         self.average.update_parameters(self.student)
+
+    def after_train(self) -> None:
+        """Write the average, as a checkpoint that is read like the student's."""
+        if self.path:
+            write_weights(self.path, self.average.module)

@@ -29,7 +29,9 @@ def scale_learning_rate(cfg: DictConfig) -> str:
 
 
 def images_per_step(cfg: DictConfig) -> int:
-    """Images that one update of the weights sees."""
+    """Return how many images one update of the weights sees; UserError where `train.accumulate` is below 1."""
+    if cfg.train.accumulate < 1:
+        raise UserError(f"train.accumulate is {cfg.train.accumulate}, expected at least 1")
     return cfg.dataloader.train.total_batch_size * cfg.train.accumulate
 
 

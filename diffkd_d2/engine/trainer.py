@@ -25,10 +25,10 @@ class Trainer(SimpleTrainer):
         amp: None (float32), "float16" (with loss scaling) or "bfloat16".
         clip_norm: largest gradient norm of each module in `clip_modules`; None: no clipping.
         clip_modules: modules clipped apart from each other, so that a distiller cannot shrink the student's step.
-        accumulate: batches whose gradients are averaged into one update.
+        accumulate: batches whose gradients are averaged into one update, at least 1.
 
     Raises:
-        UserError: if `amp` is none of these, float16 is asked for without a GPU, or `accumulate` is below 1.
+        UserError: if `amp` is none of these, or float16 is asked for without a GPU.
     """
 
     def __init__(
@@ -47,8 +47,6 @@ class Trainer(SimpleTrainer):
             raise UserError(f"train.amp.dtype is '{amp}', expected one of {', '.join(DTYPES)}")
         if amp == "float16" and self.device_type == "cpu":
             raise UserError("train.amp.dtype float16 needs a GPU; on a CPU use bfloat16")
-        if accumulate < 1:
-            raise UserError(f"train.accumulate is {accumulate}, expected at least 1")
         self.accumulate = accumulate
         self.amp_dtype = DTYPES.get(amp)
         self.grad_scaler = torch.amp.GradScaler(self.device_type, enabled=amp == "float16")
