@@ -11,7 +11,7 @@ from ..common.schedule import cosine as lr_multiplier
 from ..common.train import distill, train
 
 model = L(DistilledModel)(student=slim_classifier(num_classes=20, width=16, blocks=1), points=[])
-train.max_iter = train.eval_period = train.checkpointer.period = 940
+train.max_iter = train.eval_period = train.checkpointer.period = 600
 optimizer.lr, optimizer.weight_decay = 2e-3, 5e-2
 train.amp.dtype = "bfloat16"
 train.output_dir = "output/tiny_imagenet/student"

@@ -1,6 +1,7 @@
-"""The classification folder of `shapes`: single objects, 64 px; generated when it is first used."""
+"""The classification folder of `shapes`: objects in the middle of 64 px; generated when it is first used."""
 
 from detectron2.config import LazyCall as L
+from torchvision.transforms import v2
 
 from diffkd_d2.classification.datasets import shapes_crops
 
@@ -8,3 +9,12 @@ from .tiny_imagenet20 import dataloader
 
 dataloader.train.dataset.source = L(shapes_crops)(split="train")
 dataloader.test.dataset.source = L(shapes_crops)(split="val")
+# Other objects may stand beside the labelled one, so that crops must leave it near the middle.
+augment = [
+    L(v2.RandomCrop)(size=64, padding=4, padding_mode="reflect"),
+    L(v2.RandomHorizontalFlip)(),
+    L(v2.RandomVerticalFlip)(),
+    L(v2.PILToTensor)(),
+    L(v2.RandomChannelPermutation)(),
+]
+dataloader.train.dataset.transform = L(v2.Compose)(transforms=augment)
