@@ -39,7 +39,7 @@ def run_page(name: str, folder: Path, root: Path, *overrides: str) -> None:
         assert run.returncode == 0, f"{command}\n{run.stderr[-3000:]}"
 
 
-@pytest.mark.parametrize("name", ["your_model.md", "your_teacher.md", "your_method.md"])
+@pytest.mark.parametrize("name", ["your_model.md", "your_teacher.md", "your_method.md", "classification.md"])
 def test_a_page_runs_as_written(name, small_datasets, tmp_path):
     run_page(name, tmp_path, small_datasets)
     assert list(tmp_path.glob("output/mine/*/model_final.pth"))
