@@ -34,7 +34,7 @@ from detectron2.utils.logger import setup_logger
 
 from diffkd_d2.checkpoint import Checkpointer
 from diffkd_d2.engine.hooks import AverageHook, DistillHook
-from diffkd_d2.engine.recipe import build_average, check_classes, log_recipe, scale_learning_rate
+from diffkd_d2.engine.recipe import check_classes, log_recipe, scale_learning_rate
 from diffkd_d2.engine.setup import (
     build_loader,
     check_gpus,
@@ -58,7 +58,9 @@ def argument_parser() -> ArgumentParser:
 def build_test_loader(cfg, model: nn.Module) -> Iterable:
     """Return the loader of the config's test data, for a model that must fit its images."""
     check_image_format(cfg.dataloader.test, model)
-    return build_loader(cfg.dataloader.test)
+    loader = build_loader(cfg.dataloader.test)
+    check_classes(loader, model)
+    return loader
 
 
 def evaluate(cfg, model: nn.Module, loader: Iterable) -> dict:
@@ -80,6 +82,33 @@ def write_results(cfg, results: dict, name: str = "results.json") -> None:
         partial.replace(path)
 
 
+def load_weights(args: Namespace, cfg, model: nn.Module, checkpointer: Checkpointer, trainer: Trainer) -> int:
+    """Load what a run starts from, its last checkpoint or initial weights; return the first iteration."""
+    if args.resume and checkpointer.resume():
+        return trainer.iter + 1
+    checkpointer.load(cfg.train.init_checkpoint, checkpointables=[])
+    if cfg.train.inherit:
+        if not model.teachers:
+            raise UserError(f"train.inherit is {list(cfg.train.inherit)}, but there is no teacher to inherit from")
+        inherit(model.student, model.teachers[0], cfg.train.inherit)
+    return 0
+
+
+def training_hooks(cfg, model: nn.Module, lr_multiplier, checkpointer, more: list, evaluate_student) -> list:
+    """Return what runs around each step, in order; `more` stands before the checkpointer."""
+    main = comm.is_main_process()
+    writers = default_writers(cfg.train.output_dir, cfg.train.max_iter) if main else []
+    return [
+        hooks.IterationTimer(),
+        hooks.LRScheduler(scheduler=lr_multiplier),
+        DistillHook(model, **cfg.distill, period=cfg.train.log_period),
+        *more,
+        hooks.PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
+        hooks.EvalHook(cfg.train.eval_period, evaluate_student),
+        hooks.PeriodicWriter(writers, period=cfg.train.log_period) if main else None,
+    ]
+
+
 def do_train(args: Namespace, cfg) -> None:
     """Train the student and evaluate it at the end."""
     model = instantiate(cfg.model).to(cfg.train.device)
@@ -89,7 +118,6 @@ def do_train(args: Namespace, cfg) -> None:
     log_parameters(model, optimizer)
     check_image_format(cfg.dataloader.train, model.student)
     loader = build_loader(cfg.dataloader.train)
-    check_classes(loader, model.student)
     lr_multiplier = instantiate(cfg.lr_multiplier)
     log_recipe(cfg, learning_rate, loader, model, lr_multiplier)
     # Now, not after a week: what is missing for the evaluation shall end the run here.
@@ -106,41 +134,22 @@ def do_train(args: Namespace, cfg) -> None:
         clip_modules=[model.student, model.points],
         accumulate=cfg.train.accumulate,
     )
-    average = build_average(model.student, cfg.train.ema_decay)
-    more = {} if average is None else {"ema": average}
+    ema = []
+    if cfg.train.ema_decay is not None:
+        ema = [AverageHook(model.student, cfg.train.ema_decay, Path(cfg.train.output_dir) / "model_ema.pth")]
+    more = {"ema": ema[0].average} if ema else {}
     checkpointer = Checkpointer(model.student, cfg.train.output_dir, distillers=model.points, trainer=trainer, **more)
     results: dict = {}
 
     def evaluate_student() -> dict:
         results.update(evaluate(cfg, model.student, test_loader))
-        if average is not None:
-            of_average = evaluate(cfg, average.module, test_loader)
+        for hook in ema:
+            of_average = evaluate(cfg, hook.average.module, test_loader)
             results.update({f"{task}_ema": values for task, values in of_average.items()})
         return results
 
-    main = comm.is_main_process()
-    average_path = str(Path(cfg.train.output_dir) / "model_ema.pth")
-    writers = default_writers(cfg.train.output_dir, cfg.train.max_iter) if main else []
-    trainer.register_hooks(
-        [
-            hooks.IterationTimer(),
-            hooks.LRScheduler(scheduler=lr_multiplier),
-            DistillHook(model, **cfg.distill, period=cfg.train.log_period),
-            AverageHook(model.student, average, average_path if main else None) if average is not None else None,
-            hooks.PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
-            hooks.EvalHook(cfg.train.eval_period, evaluate_student),
-            hooks.PeriodicWriter(writers, period=cfg.train.log_period) if main else None,
-        ]
-    )
-    if args.resume and checkpointer.resume():
-        start_iter = trainer.iter + 1
-    else:
-        checkpointer.load(cfg.train.init_checkpoint, checkpointables=[])
-        if cfg.train.inherit:
-            if not model.teachers:
-                raise UserError(f"train.inherit is {list(cfg.train.inherit)}, but there is no teacher to inherit from")
-            inherit(model.student, model.teachers[0], cfg.train.inherit)
-        start_iter = 0
+    trainer.register_hooks(training_hooks(cfg, model, lr_multiplier, checkpointer, ema, evaluate_student))
+    start_iter = load_weights(args, cfg, model, checkpointer, trainer)
     trainer.train(start_iter, cfg.train.max_iter)
     write_results(cfg, results)
 

@@ -14,10 +14,10 @@ from torch import nn
 from torch.multiprocessing import ProcessExitedException
 
 import train_net
+from diffkd_d2.checkpoint import read_checkpoint
 from diffkd_d2.distilled_model import DistilledModel, DistillPoint
 from diffkd_d2.distillers import Mimic
 from diffkd_d2.engine.hooks import AverageHook, DistillHook
-from diffkd_d2.engine.recipe import build_average
 from diffkd_d2.engine.setup import check_gpus, try_points
 from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.errors import UserError
@@ -65,20 +65,20 @@ def test_accumulated_batches_make_the_update_of_one_large_batch():
         torch.testing.assert_close(a, b)
 
 
-def test_the_average_of_the_student_by_hand():
+def test_the_average_of_the_student_by_hand(tmp_path):
     student = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
-    average = build_average(student, 0.75)
-    hook = AverageHook(student, average)
+    hook = AverageHook(student, 0.75, tmp_path / "model_ema.pth")
     for value in (1.0, 5.0, 9.0):
         nn.init.constant_(student[0].weight, value)
         nn.init.constant_(student[1].running_mean, -value)
         hook.after_step()
     expected = 0.75 * (0.75 * 1 + 0.25 * 5) + 0.25 * 9
-    assert float(average.module[0].weight.detach()) == pytest.approx(expected)
-    assert float(average.module[1].running_mean) == pytest.approx(-expected)
-    assert build_average(student, None) is None
+    hook.after_train()
+    written = read_checkpoint(tmp_path / "model_ema.pth")["model"]
+    assert written["0.weight"].item() == pytest.approx(expected)
+    assert written["1.running_mean"].item() == pytest.approx(-expected)
     with pytest.raises(UserError, match="train.ema_decay is 1.5"):
-        build_average(student, 1.5)
+        AverageHook(student, 1.5, tmp_path)
 
 
 def test_mixed_precision_on_a_cpu():

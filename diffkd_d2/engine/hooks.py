@@ -1,8 +1,11 @@
 """Hooks of a distillation run."""
 
+from pathlib import Path
+
 from detectron2.engine import HookBase
+from detectron2.utils import comm
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..checkpoint import write_weights
 from ..distilled_model import DistilledModel
@@ -55,22 +58,30 @@ class DistillHook(HookBase):
 
 
 class AverageHook(HookBase):
-    """Update the student's exponential moving average after each step; write it when training ends.
+    """Keep the exponential moving average of the student, parameters and buffers; write it when training ends.
+
+    Its `average` is a checkpointable, so that it is resumed with the run; `average.module` is the averaged student.
 
     Args:
         student: the model in training.
-        average: its average, a checkpointable: it is resumed with the run.
-        path: file for the average's weights at the end; None: it is not written (on all processes but one).
+        decay: share of the former average in each step's, in (0, 1); the first step's weights are taken as they are.
+        path: file for the averaged weights, written by the main process like a checkpoint of the student.
+
+    Raises:
+        UserError: if the decay is not in (0, 1).
     """
 
-    def __init__(self, student: nn.Module, average: AveragedModel, path: str | None = None):
-        self.student, self.average, self.path = student, average, path
+    def __init__(self, student: nn.Module, decay: float, path: str | Path):
+        if not 0 < decay < 1:
+            raise UserError(f"train.ema_decay is {decay}, expected a number between 0 and 1")
+        self.student, self.path = student, path
+        self.average = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
     def after_step(self) -> None:
-        """Take in the weights of this step; the first ones as they are."""
+        """Take in the weights of this step."""
         self.average.update_parameters(self.student)
 
     def after_train(self) -> None:
-        """Write the average, as a checkpoint that is read like the student's."""
-        if self.path:
+        """Write the average."""
+        if comm.is_main_process():
             write_weights(self.path, self.average.module)

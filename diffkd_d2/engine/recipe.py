@@ -3,7 +3,6 @@
 import logging
 from typing import Any
 
-import torch
 from detectron2.utils import comm
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -92,17 +91,3 @@ def _regularisation_words(cfg: DictConfig, student: nn.Module) -> str:
         f"label smoothing {smoothing:g}, drop path {max(drops, default=0):g}, dropout {max(dropout):g}, "
         f"gradient norm {'not clipped' if clip is None else f'at most {clip:g}'}, EMA {ema or 'off'}"
     )
-
-
-def build_average(student: nn.Module, decay: float | None) -> torch.optim.swa_utils.AveragedModel | None:
-    """Return the student's exponential moving average, parameters and buffers, or None without a decay.
-
-    Raises:
-        UserError: if the decay is not in (0, 1).
-    """
-    if decay is None:
-        return None
-    if not 0 < decay < 1:
-        raise UserError(f"train.ema_decay is {decay}, expected a number between 0 and 1")
-    average = torch.optim.swa_utils.get_ema_multi_avg_fn(decay)
-    return torch.optim.swa_utils.AveragedModel(student, multi_avg_fn=average, use_buffers=True)
