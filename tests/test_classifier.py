@@ -1,12 +1,14 @@
 """The classifier against the bare networks of torchvision and timm."""
 
 import copy
+import tarfile
 
 import pytest
 import timm
 import torch
 import torch.nn.functional as F
 import torchvision
+from PIL import Image
 from torch import nn
 
 from diffkd_d2.capture import capture
@@ -14,6 +16,7 @@ from diffkd_d2.checkpoint import Checkpointer
 from diffkd_d2.classification import pretrained
 from diffkd_d2.classification.cifar_networks import CIFAR_NETWORKS
 from diffkd_d2.classification.classifier import Classifier
+from diffkd_d2.classification.evaluator import TopKEvaluator
 from diffkd_d2.distilled_model import DistilledModel, DistillPoint
 from diffkd_d2.distillers import KD, DiffKD
 from diffkd_d2.errors import UserError
@@ -189,3 +192,20 @@ def test_channels_last_changes_the_layout_alone():
     inputs = batch()
     assert other.network.conv1.weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(plain(inputs), other(inputs), rtol=1e-4, atol=1e-4)
+
+
+def test_torchvisions_published_file_knows_real_photographs(real_data):
+    """Its MobileNetV2 on pictures of red pandas (ImageNet's class 387), enlarged from 64 px."""
+    path = real_data / "mobilenet_v2-b0353104.pth"
+    if not path.is_file():
+        pytest.skip("no published weights: ../shared/data/mobilenet_v2-b0353104.pth is not there")
+    teacher = load_teacher(Classifier("torchvision/mobilenet_v2", feature="features.18"), str(path))
+    with tarfile.open(real_data / "tiny_imagenet20.tar") as tar:
+        names = [n for n in tar.getnames() if "val/n02509815" in n and n.endswith("JPEG")][:16]
+        photos = [Image.open(tar.extractfile(n)).convert("RGB").resize((224, 224), Image.BICUBIC) for n in names]
+    images = torch.stack([torchvision.transforms.functional.pil_to_tensor(x) for x in photos])
+    evaluator = TopKEvaluator()
+    inputs = {"image": images, "label": torch.full((16,), 387)}
+    with torch.no_grad():
+        evaluator.process(inputs, teacher(inputs))
+    assert evaluator.evaluate()["cls"]["top5"] > 60
