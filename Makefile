@@ -14,7 +14,7 @@ endif
 
 DETECTRON2 := $(wildcard packaging/detectron2/*)
 
-.PHONY: help setup demo demo-teacher test test-fast lint format
+.PHONY: help setup demo demo-teacher test test-fast test-faults lint format
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -31,7 +31,10 @@ test: $(READY) ## run every test
 	$(PY) -m pytest tests
 
 test-fast: $(READY) ## run the tests that are not marked slow
-	$(PY) -m pytest tests -m 'not slow'
+	$(PY) -m pytest tests -m 'not slow and not faults'
+
+test-faults: $(READY) ## the long part of tests/faults: kills, leaks, fuzzing; up to 30 minutes
+	$(PY) -m pytest tests/faults -m faults -s
 
 lint: $(READY) ## check style and format
 	$(PY) -m ruff check .

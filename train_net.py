@@ -33,12 +33,17 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from diffkd_d2.checkpoint import Checkpointer
-from diffkd_d2.engine.hooks import AverageHook, DistillHook
+from diffkd_d2.engine.guard import TooManySkippedError
+from diffkd_d2.engine.hooks import AverageHook, DistillHook, PeriodicCheckpointer
+from diffkd_d2.engine.loss_scale import LossScaleHook
+from diffkd_d2.engine.preemption import EXIT_CODE, PreemptionHook, pass_on_sigterm
 from diffkd_d2.engine.recipe import check_classes, log_recipe, scale_learning_rate
+from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook, cut_metrics
 from diffkd_d2.engine.setup import (
     build_loader,
     check_gpus,
     check_image_format,
+    join_machines,
     join_torchrun,
     load_config,
     log_parameters,
@@ -82,10 +87,34 @@ def write_results(cfg, results: dict, name: str = "results.json") -> None:
         partial.replace(path)
 
 
+def training_hooks(cfg, model: nn.Module, loader, seed: int, lr_multiplier, checkpointer, more: list, evaluate) -> list:
+    """Return what runs around each step, in order; `more` stands before the checkpointer."""
+    main = comm.is_main_process()
+    writers = default_writers(cfg.train.output_dir, cfg.train.max_iter) if main else []
+    # What stands behind the checkpoint is made up for on resume.
+    behind = [hooks.EvalHook(cfg.train.eval_period, evaluate)]
+    behind += [hooks.PeriodicWriter(writers, period=cfg.train.log_period)] if main else []
+    return [
+        PositionHook(loader, seed, cfg.train.accumulate),
+        hooks.IterationTimer(),
+        hooks.LRScheduler(scheduler=lr_multiplier),
+        DistillHook(model, **cfg.distill, period=cfg.train.log_period),
+        LossScaleHook(model, cfg.distill.start_iter),
+        NormalizerHook(model.student),
+        *more,
+        PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
+        PreemptionHook(checkpointer, cfg.train.device),
+        *behind,
+        MetricsHook(cfg.train.output_dir, writers, behind),
+    ]
+
+
 def load_weights(args: Namespace, cfg, model: nn.Module, checkpointer: Checkpointer, trainer: Trainer) -> int:
     """Load what a run starts from, its last checkpoint or initial weights; return the first iteration."""
     if args.resume and checkpointer.resume():
         return trainer.iter + 1
+    if args.resume and comm.is_main_process():  # what a run wrote that died before its first checkpoint
+        cut_metrics(Path(cfg.train.output_dir) / "metrics.json", -1)
     checkpointer.load(cfg.train.init_checkpoint, checkpointables=[])
     if cfg.train.inherit:
         if not model.teachers:
@@ -94,23 +123,9 @@ def load_weights(args: Namespace, cfg, model: nn.Module, checkpointer: Checkpoin
     return 0
 
 
-def training_hooks(cfg, model: nn.Module, lr_multiplier, checkpointer, more: list, evaluate_student) -> list:
-    """Return what runs around each step, in order; `more` stands before the checkpointer."""
-    main = comm.is_main_process()
-    writers = default_writers(cfg.train.output_dir, cfg.train.max_iter) if main else []
-    return [
-        hooks.IterationTimer(),
-        hooks.LRScheduler(scheduler=lr_multiplier),
-        DistillHook(model, **cfg.distill, period=cfg.train.log_period),
-        *more,
-        hooks.PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
-        hooks.EvalHook(cfg.train.eval_period, evaluate_student),
-        hooks.PeriodicWriter(writers, period=cfg.train.log_period) if main else None,
-    ]
-
-
 def do_train(args: Namespace, cfg) -> None:
     """Train the student and evaluate it at the end."""
+    seed = cfg.train.seed if cfg.train.seed >= 0 else comm.shared_random_seed()
     model = instantiate(cfg.model).to(cfg.train.device)
     cfg.optimizer.params.model = model
     learning_rate = scale_learning_rate(cfg)
@@ -133,6 +148,8 @@ def do_train(args: Namespace, cfg) -> None:
         clip_norm=cfg.train.clip_norm,
         clip_modules=[model.student, model.points],
         accumulate=cfg.train.accumulate,
+        max_skipped=cfg.train.get("max_skipped", 10),
+        drop_distill=cfg.train.get("drop_distill", False),
     )
     ema = []
     if cfg.train.ema_decay is not None:
@@ -148,9 +165,13 @@ def do_train(args: Namespace, cfg) -> None:
             results.update({f"{task}_ema": values for task, values in of_average.items()})
         return results
 
-    trainer.register_hooks(training_hooks(cfg, model, lr_multiplier, checkpointer, ema, evaluate_student))
+    trainer.register_hooks(training_hooks(cfg, model, loader, seed, lr_multiplier, checkpointer, ema, evaluate_student))
     start_iter = load_weights(args, cfg, model, checkpointer, trainer)
-    trainer.train(start_iter, cfg.train.max_iter)
+    try:
+        trainer.train(start_iter, cfg.train.max_iter)
+    except TooManySkippedError:
+        checkpointer.save(f"model_{trainer.iter:07d}", iteration=trainer.iter)
+        raise
     write_results(cfg, results)
 
 
@@ -195,19 +216,29 @@ def main() -> None:
     arguments = sorted(sys.argv[1:], key=lambda a: "=" in a and not a.startswith("-"))
     args = argument_parser().parse_args(arguments)
     if "LOCAL_WORLD_SIZE" in os.environ:
+        args.resume |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
         join_torchrun()
         args.num_gpus = min(torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"]))
         run(args)
         return
     with one_line_errors():
         check_gpus(args.num_gpus)
+        if args.num_machines > 1 and not torch.cuda.is_available():
+            join_machines(args.num_machines, args.machine_rank, args.dist_url)
+            run(args)
+            return
+    if args.num_gpus * args.num_machines > 1:
+        pass_on_sigterm()
     try:
         launch(run, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
     except ProcessExitedException as error:
-        if error.exit_code != 2:
+        if error.exit_code not in (2, EXIT_CODE):
             raise
-        sys.exit(2)  # that process has printed its line
+        sys.exit(error.exit_code)  # that process has printed its line
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted; go on with --resume from the last checkpoint")

@@ -4,21 +4,21 @@ from . import _detectron2  # noqa: F401
 
 # isort: split
 
-import collections
 import hashlib
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from fvcore.common.checkpoint import _IncompatibleKeys
 from torch import nn
 
 from .errors import UserError
+from .safe_files import check_torch_file, read_arrays, tensors_in
+
+HASH_SUFFIX = ".sha256"
 
 
 class Checkpointer(DetectionCheckpointer):
@@ -46,11 +46,13 @@ class Checkpointer(DetectionCheckpointer):
             return super().load(path, *args, **kwargs)
         except UserError:
             raise
-        except (OSError, AssertionError, KeyError, RuntimeError, AttributeError, TypeError, ValueError) as error:
+        except Exception as error:  # a stranger's file leads to any of them
             raise UserError(f"cannot load checkpoint {path}: {_one_line(error)}") from error
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Write `<name>.pth` and the pointer `last_checkpoint`, as fvcore does, but each whole or not at all.
+        """Write `<name>.pth`, its hash and the pointer `last_checkpoint`; each file whole or not at all.
+
+        The hash lies in `<name>.pth.sha256`, as `sha256sum -c` reads it.
 
         Raises:
             UserError: if the disk is full or not writable; the checkpoints from before stay as they are.
@@ -61,25 +63,39 @@ class Checkpointer(DetectionCheckpointer):
         path = Path(self.save_dir) / f"{name}.pth"
         self.logger.info(f"Saving checkpoint to {path}")
         try:
-            _write_whole(path, lambda file: torch.save({**data, **kwargs}, file))
+            # The hash of a file of that name from before goes just in time: better none than a wrong one.
+            _write_whole(path, lambda file: torch.save({**data, **kwargs}, file), hash_of(path))
+            line = f"{file_sha256(path)}  {path.name}\n"
+            _write_whole(hash_of(path), lambda file: file.write(line.encode()))
             _write_whole(Path(self.save_dir) / "last_checkpoint", lambda file: file.write(path.name.encode()))
         except (OSError, RuntimeError) as error:
             raise UserError(f"cannot write checkpoint {path}: {_one_line(error)}") from error
+        for orphan in Path(self.save_dir).glob(f"*.pth{HASH_SUFFIX}"):  # of checkpoints that were pruned
+            if not orphan.with_suffix("").exists():
+                orphan.unlink(missing_ok=True)
 
     def resume(self) -> bool:
         """Load the last checkpoint of `save_dir`, every key of it; return whether there was one.
 
-        Where the last one is damaged, the one before it is taken, with a warning.
+        Where the last one is damaged (its hash differs, or it cannot be read), the one before it is taken, with a
+        warning. What an interrupted `save` left behind is removed.
 
         Raises:
             UserError: if none can be read, or a key of the student is missing, unexpected or wrongly shaped.
         """
-        if not self.has_checkpoint():
+        folder = Path(self.save_dir)
+        if self.save_to_disk:
+            for partial in folder.glob("*.partial"):
+                partial.unlink(missing_ok=True)
+        # Without the pointer, a run may have died just after its first checkpoint: those with a hash are whole.
+        last = [Path(self.get_checkpoint_file())] if self.has_checkpoint() else []
+        others = [p for p in sorted(folder.glob("model_[0-9]*.pth"), reverse=True) if last or hash_of(p).exists()]
+        candidates = last + [p for p in others if p not in last]
+        if not candidates:
             return False
-        last = Path(self.get_checkpoint_file())
-        older = sorted(last.parent.glob("model_[0-9]*.pth"), reverse=True)
-        for path in [last, *(p for p in older if p != last)]:
+        for path in candidates:
             try:
+                check_hash(path)
                 read_checkpoint(path)
             except UserError as error:
                 self.logger.warning(f"{error}; trying the checkpoint before it")
@@ -87,17 +103,28 @@ class Checkpointer(DetectionCheckpointer):
             self.load(str(path))
             require_all_keys(self.incompatible, str(path))
             return True
-        raise UserError(f"--resume: no checkpoint in {last.parent} can be read")
+        raise UserError(f"--resume: no checkpoint in {folder} can be read")
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         self.sha256 = file_sha256(filename)
         data = read_checkpoint(filename)
+        for key, value in tensors_in(data):
+            if value.is_floating_point() and not value.isfinite().all():
+                raise UserError(f"checkpoint {filename}: {key} holds values that are not finite")
         if filename.endswith(".pkl") and not ("model" in data and "__author__" in data):
             # The Caffe2 files of Detectron (the ImageNet backbones): flat, or under "blobs".
             blobs = data.get("blobs", data)
             weights = {k: v for k, v in blobs.items() if not k.endswith("_momentum")}
             return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}
         return data if "model" in data else {"model": data}
+
+    def _load_model(self, checkpoint: Any) -> _IncompatibleKeys:
+        ours = self.model.state_dict()
+        for key, value in checkpoint["model"].items():
+            known = ours.get(key)
+            if known is not None and torch.as_tensor(value).is_floating_point() != known.is_floating_point():
+                raise ValueError(f"{key} is of type {value.dtype}, expected {known.dtype}")
+        return super()._load_model(checkpoint)
 
     def _log_incompatible_keys(self, incompatible: _IncompatibleKeys) -> None:
         self.incompatible = incompatible
@@ -146,9 +173,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     try:
         if str(path).endswith(".pkl"):
-            with open(path, "rb") as file:
-                data = _ArrayUnpickler(file, encoding="latin1").load()
+            data = read_arrays(path)
         else:
+            check_torch_file(path)
             data = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"checkpoint {path} is not there") from None
@@ -156,7 +183,24 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f"cannot read checkpoint {path}: {_one_line(error)}") from error
     if not isinstance(data, dict):
         raise UserError(f"checkpoint {path} holds a {type(data).__name__}, expected a dict")
+    try:
+        for key, value in tensors_in(data):
+            if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+                raise ValueError(f"{key} declares more values than it has")
+    except (ValueError, TypeError, RuntimeError) as error:  # some kinds of tensors have no storage
+        raise UserError(f"cannot read checkpoint {path}: {_one_line(error)}") from error
     return data
+
+
+def hash_of(path: Path) -> Path:
+    """Return the path of the file that holds the hash of a checkpoint."""
+    return path.with_name(path.name + HASH_SUFFIX)
+
+
+def check_hash(path: Path) -> None:
+    """Raise UserError where the hash that was kept of a checkpoint is not that of the file; none kept is fine."""
+    if hash_of(path).exists() and hash_of(path).read_text(errors="replace").split()[:1] != [file_sha256(path)]:
+        raise UserError(f"checkpoint {path} is damaged: it has not the hash that it was written with")
 
 
 def file_sha256(path: str | Path) -> str:
@@ -171,47 +215,23 @@ def file_sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def _write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+def _write_whole(path: Path, write: Callable[[BinaryIO], Any], outdated: Path | None = None) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         with open(partial, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if outdated is not None:
+            outdated.unlink(missing_ok=True)
         partial.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the name, too, shall outlive a power cut
+        finally:
+            os.close(folder)
     finally:
         partial.unlink(missing_ok=True)
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Admits numpy arrays and plain containers, nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        module = module.replace("numpy._core", "numpy.core")
-        admitted = {
-            ("collections", "OrderedDict"): collections.OrderedDict,
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            ("numpy.core.multiarray", "_reconstruct"): _empty_array,
-            ("numpy.core.multiarray", "scalar"): _scalar,
-            ("_codecs", "encode"): _encode,
-        }
-        if (module, name) not in admitted:
-            raise pickle.UnpicklingError(f"it wants to run {module}.{name}")
-        return admitted[module, name]
-
-
-def _empty_array(*_: Any) -> np.ndarray:
-    # Its state arrives afterwards; a shape declared here would only serve to exhaust the memory.
-    return np.ndarray.__new__(np.ndarray, (0,), "b")
-
-
-def _scalar(dtype: np.dtype, data: bytes) -> np.generic:
-    return np.frombuffer(data, dtype)[0]
-
-
-def _encode(text: str, encoding: str = "latin1") -> bytes:
-    return text.encode("latin1")
 
 
 def _one_line(error: Exception) -> str:

@@ -112,6 +112,8 @@ class DistilledModel(nn.Module):
         self.teachers = [t.requires_grad_(False).eval() for t in teachers]
         self.distill_scale = 1.0
         self.metrics: dict[str, Tensor] = {}
+        # Which point each loss of the last forward pass comes from; the student's own are not in it.
+        self.origin: dict[str, str] = {}
         self._flip_channels = [_orders_differ(student, t) for t in self.teachers]
         if shared_distiller:
             for point in self.points:
@@ -133,6 +135,7 @@ class DistilledModel(nn.Module):
         of_teachers = [self._run_teacher(i, batched_inputs) for i in range(len(self.teachers))]
         image_sizes = sizes_of_images(batched_inputs)
         metrics = {}
+        self.origin = {}
         for point in self.points:
             known = of_teachers[point.teacher_index][point.teacher]
             if point.roi:
@@ -146,6 +149,8 @@ class DistilledModel(nn.Module):
                 if key == "loss_kd":
                     value = self.distill_scale * value
                 (losses if key.startswith("loss_") else metrics)[f"{key}_{point.name}"] = value
+                if key.startswith("loss_"):
+                    self.origin[f"{key}_{point.name}"] = point.name
         self.metrics = metrics
         return losses
 

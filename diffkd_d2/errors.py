@@ -16,7 +16,9 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        # That of a DataLoader's worker comes with the worker's traceback, and ends in the line.
+        line = str(error).strip().splitlines()[-1].rpartition("UserError: ")[-1]
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from detectron2 import model_zoo
 from detectron2.config import get_cfg
 from detectron2.modeling import build_model
@@ -44,9 +45,6 @@ def load_teacher(
     checkpointer.load(weights)
     require_all_keys(checkpointer.incompatible, f"teacher checkpoint {weights}", tuple(expected_missing))
     state = model.state_dict()
-    for key, value in state.items():
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise UserError(f"teacher checkpoint {weights}: {key} holds values that are not finite")
     if input_format is not None:
         model.input_format = input_format
     size = sum(p.numel() for p in model.parameters())
@@ -97,7 +95,11 @@ def yaml_model(config: str, opts: Sequence[Any] = (), extend: Sequence[str] = ()
     for name in extend:
         locate(name)(cfg)
     try:
-        cfg.merge_from_file(config if Path(config).is_file() else model_zoo.get_config_file(config))
+        path = config if Path(config).is_file() else model_zoo.get_config_file(config)
+        # Detectron2 would let a YAML file run code.
+        cfg.merge_from_file(path, allow_unsafe=False)
+    except yaml.YAMLError as error:
+        raise UserError(f"YAML config '{config}' is not plain data: {str(error).splitlines()[0]}") from error
     except RuntimeError as error:
         raise UserError(f"no YAML config '{config}': neither a file nor a name in Detectron2's zoo") from error
     # A LazyConfig hands over lists of its own kind, which a YAML config takes for a wrong type.

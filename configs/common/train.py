@@ -18,6 +18,10 @@ train = dict(
     lr_reference_batch=None,
     # Decay of the student's exponential moving average, which is evaluated beside it; None: no average.
     ema_decay=None,
+    # Steps with a loss or gradient that is not finite are skipped; so many in a row end the run. docs/reliability.md
+    max_skipped=10,
+    # True: where only distillation losses are not finite, the step is taken without them.
+    drop_distill=False,
     ddp=dict(broadcast_buffers=False, find_unused_parameters=False),
     checkpointer=dict(period=5000, max_to_keep=3),
     eval_period=5000,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from detectron2.engine import HookBase
+from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -85,3 +85,13 @@ class AverageHook(HookBase):
         """Write the average."""
         if comm.is_main_process():
             write_weights(self.path, self.average.module)
+
+
+class PeriodicCheckpointer(hooks.PeriodicCheckpointer):
+    """Detectron2's, which keeps the last `max_to_keep` also where a run was resumed."""
+
+    def before_train(self) -> None:
+        """Count the checkpoints that are there already."""
+        super().before_train()
+        folder = Path(self.checkpointer.save_dir)
+        self.recent_checkpoints = [str(path) for path in sorted(folder.glob(f"{self.file_prefix}_[0-9]*.pth"))]

@@ -12,16 +12,19 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from detectron2.config import LazyConfig, instantiate
+from detectron2.config import LazyConfig
 from detectron2.data import DatasetCatalog
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
+from ..data.loaders import instantiate_loader
 from ..distilled_model import DistilledModel
 from ..errors import UserError, nearest
+from .overrides import require_data
 
 logger = logging.getLogger(__name__)
 
@@ -29,18 +32,23 @@ logger = logging.getLogger(__name__)
 def load_config(path: str, overrides: list[str]) -> DictConfig:
     """Load a LazyConfig and apply `key=value` overrides.
 
-    A key is one that the config has, or a keyword of what a LazyCall calls; `+key=value` adds any other.
+    A key is one that the config has, or a keyword of what a LazyCall calls; `+key=value` adds any other. The file is
+    Python and runs; an override is data and can run nothing: see `overrides.py`.
 
     Raises:
-        UserError: if the file is not there, an override is no `key=value`, or its key does not exist.
+        UserError: if the file is not there or no Python, an override is no `key=value` or not data, or its key does
+            not exist.
     """
     if not Path(path).is_file():
         raise UserError(f"no config file '{path}'")
+    if not path.endswith(".py"):
+        raise UserError(f"'{path}' is no LazyConfig, which is a .py file (Detectron2 would run code from a YAML one)")
     cfg = LazyConfig.load(path)
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals:
             raise UserError(f"override '{override}' is not of the form key=value")
+        require_data(override)
         if not key.startswith("+"):
             _require_key(cfg, key)
     try:
@@ -105,6 +113,20 @@ def join_torchrun() -> None:
             comm._LOCAL_PROCESS_GROUP = group
 
 
+def join_machines(num_machines: int, machine_rank: int, dist_url: str) -> None:
+    """Join one process on each of several machines without GPUs, as `--num-machines` describes them.
+
+    Raises:
+        UserError: if `dist_url` is no tcp://ADDRESS:PORT.
+    """
+    address, _, port = dist_url.removeprefix("tcp://").rpartition(":")
+    if not dist_url.startswith("tcp://") or not address or not port.isdigit():
+        raise UserError(f"--dist-url is '{dist_url}', expected tcp://ADDRESS:PORT of the first machine")
+    os.environ.update(MASTER_ADDR=address, MASTER_PORT=port, RANK=str(machine_rank), WORLD_SIZE=str(num_machines))
+    os.environ.update(LOCAL_RANK="0", LOCAL_WORLD_SIZE="1")
+    join_torchrun()
+
+
 def build_loader(node: DictConfig) -> Any:
     """Instantiate a data loader.
 
@@ -114,7 +136,7 @@ def build_loader(node: DictConfig) -> Any:
     """
     root = os.environ.get("DETECTRON2_DATASETS", "datasets")
     try:
-        return instantiate(node)
+        return instantiate_loader(node)
     except FileNotFoundError as error:
         where = error.filename or str(error)
         raise UserError(f"dataset: {where} is not there (DETECTRON2_DATASETS is '{root}')") from error
@@ -139,11 +161,13 @@ def check_image_format(node: DictConfig, model: nn.Module) -> None:
 def try_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
     """Run the first batch without a gradient, so that a pair that does not fit ends the run before it starts.
 
-    The state of the random generators and the buffers of the model are as before.
+    The state of the random generators, the buffers of the model and the running normalizer of Detectron2's dense
+    detectors are as before.
 
     Returns:
-        the batches of `loader` from the first one on. (Beginning `loader` anew is no way: the half-filled groups of
-        Detectron2's AspectRatioGroupedDataset outlive its iterator, and v0.6 then never yields again.)
+        what to train on: a loader that can be begun at any position as it is, of any other the batches from the
+        first one on. (Beginning such a one anew is no way: the half-filled groups of Detectron2's
+        AspectRatioGroupedDataset outlive its iterator, and v0.6 then never yields again.)
 
     Raises:
         UserError: from the first point that does not fit.
@@ -153,6 +177,7 @@ def try_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
     batches = iter(loader)
     first = next(batches)
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    normalizers = [(m, vars(m).get("loss_normalizer")) for m in model.modules() if isinstance(m, DenseDetector)]
     states = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(), torch.no_grad(), EventStorage():
         model.train()(first)
@@ -160,8 +185,12 @@ def try_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
     np.random.set_state(states[1])
     for buffer, before in buffers:
         buffer.copy_(before)
+    for module, normalizer in normalizers:
+        vars(module).pop("loss_normalizer")
+        if normalizer is not None:
+            module.loss_normalizer = normalizer
     model.metrics = {}
-    return itertools.chain([first], batches)
+    return loader if hasattr(loader, "start") else itertools.chain([first], batches)
 
 
 def _names(node: DictConfig) -> list[str]:

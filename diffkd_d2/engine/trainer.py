@@ -1,5 +1,6 @@
-"""The training step: Detectron2's SimpleTrainer with mixed precision and gradient clipping."""
+"""The training step: Detectron2's SimpleTrainer with mixed precision, gradient clipping and a guard."""
 
+import logging
 import time
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -7,16 +8,21 @@ from typing import Any
 
 import torch
 from detectron2.engine import SimpleTrainer
+from detectron2.engine import train_loop as detectron2_loop
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import UserError
+from .guard import StepGuard
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class Trainer(SimpleTrainer):
     """One step: forward, backward, clip, update. It runs on v0.6, whose AMPTrainer knows neither bfloat16 nor clipping.
+
+    A hook may have a method `after_forward(losses, scale)`, called before the backward pass with the losses in their
+    graph and the factor of the loss scaling.
 
     Args:
         model: returns a dict of losses in training.
@@ -26,6 +32,8 @@ class Trainer(SimpleTrainer):
         clip_norm: largest gradient norm of each module in `clip_modules`; None: no clipping.
         clip_modules: modules clipped apart from each other, so that a distiller cannot shrink the student's step.
         accumulate: batches whose gradients are averaged into one update, at least 1.
+        max_skipped: see `StepGuard`.
+        drop_distill: see `StepGuard`.
 
     Raises:
         UserError: if `amp` is none of these, or float16 is asked for without a GPU.
@@ -40,6 +48,8 @@ class Trainer(SimpleTrainer):
         clip_norm: float | None = None,
         clip_modules: Iterable[nn.Module] = (),
         accumulate: int = 1,
+        max_skipped: int = 10,
+        drop_distill: bool = False,
     ):
         super().__init__(model, data_loader, optimizer)
         self.device_type = next(model.parameters()).device.type
@@ -52,39 +62,91 @@ class Trainer(SimpleTrainer):
         self.grad_scaler = torch.amp.GradScaler(self.device_type, enabled=amp == "float16")
         self.clip_norm = clip_norm
         self.clip_modules = [module for module in clip_modules if any(True for _ in module.parameters())]
+        self.guard = StepGuard(getattr(model, "module", model), max_skipped, drop_distill)
 
     def run_step(self) -> None:
-        """Make one update; raises FloatingPointError where the sum of losses is not finite."""
+        """Make one update; the guard decides what becomes of losses and gradients that are not finite.
+
+        Raises:
+            TooManySkippedError: from the guard.
+        """
+        start = time.perf_counter()
+        # All of them before the first is used: a step that is skipped takes as many from the stream as any other.
+        batches = [next(self._data_loader_iter) for _ in range(self.accumulate)]
+        data_time = time.perf_counter() - start
+        self.guard.before_step(batches)
         self.optimizer.zero_grad()
-        data_time, losses = 0.0, {}
-        for i in range(self.accumulate):
-            start = time.perf_counter()
-            data = next(self._data_loader_iter)
-            data_time += time.perf_counter() - start
-            for name, value in self._backward(data, last=i + 1 == self.accumulate).items():
+        losses: dict[str, Tensor] = {}
+        for i, data in enumerate(batches):
+            of_batch = self._backward(data, first=i == 0, last=i + 1 == self.accumulate)
+            if of_batch is None:
+                return
+            for name, value in of_batch.items():
                 losses[name] = losses.get(name, 0) + value.detach() / self.accumulate
         self._write_metrics(losses, data_time)
-        if self.clip_norm is not None:
-            self.grad_scaler.unscale_(self.optimizer)
-            for module in self.clip_modules:
-                nn.utils.clip_grad_norm_(module.parameters(), self.clip_norm)
-        self.grad_scaler.step(self.optimizer)
+        self.grad_scaler.unscale_(self.optimizer)
+        if self.guard.judge_gradients(losses, self.grad_scaler):
+            if self.clip_norm is not None:
+                for module in self.clip_modules:
+                    nn.utils.clip_grad_norm_(module.parameters(), self.clip_norm)
+            self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
 
-    def _backward(self, data: Any, last: bool) -> dict[str, Tensor]:
-        """Add a batch's gradients to those there; processes exchange them with the last batch of an update."""
+    def _backward(self, data: Any, first: bool, last: bool) -> dict[str, Tensor] | None:
+        """Add a batch's gradients to those there; processes exchange them with the last batch of an update.
+
+        Returns:
+            the losses, or None where the guard skips the step.
+        """
         waits = isinstance(self.model, DistributedDataParallel) and not last
         with self.model.no_sync() if waits else nullcontext():
             with torch.autocast(self.device_type, self.amp_dtype, enabled=self.amp_dtype is not None):
                 losses = self.model(data)
+            losses = self.guard.judge_losses(losses)
+            if losses is None:
+                return None
+            for hook in self._hooks if first else ():
+                if hasattr(hook, "after_forward"):
+                    hook.after_forward(losses, self.grad_scaler.get_scale())
             self.grad_scaler.scale(sum(losses.values()) / self.accumulate).backward()
         return losses
 
+    def after_train(self) -> None:
+        """As SimpleTrainer's; a run that is resumed at its end counts no iteration more."""
+        self.iter = min(self.iter, self.max_iter)
+        super().after_train()
+
     def state_dict(self) -> dict[str, Any]:
-        """As SimpleTrainer's, with the state of the gradient scaler."""
-        return {**super().state_dict(), "grad_scaler": self.grad_scaler.state_dict()}
+        """As SimpleTrainer's, with the state of the gradient scaler and of the guard."""
+        return {
+            **super().state_dict(),
+            "grad_scaler": self.grad_scaler.state_dict(),
+            "guard": self.guard.state_dict(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """The inverse of `state_dict`.
+
+        Raises:
+            ValueError: if the iteration is none, or a state of the optimizer has not the shape of its parameter.
+        """
+        iteration = state_dict["iteration"]
+        if not isinstance(iteration, int) or not 0 <= iteration < 1 << 40:
+            raise ValueError(f"the iteration is {iteration!r}")
         super().load_state_dict(state_dict)
+        for parameter, state in self.optimizer.state.items():
+            for name, value in state.items():
+                if isinstance(value, torch.Tensor) and value.dim() and value.shape != parameter.shape:
+                    raise ValueError(f"{name} of the optimizer is {tuple(value.shape)} for {tuple(parameter.shape)}")
         self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
+        if "guard" in state_dict:
+            self.guard.load_state_dict(state_dict["guard"])
+
+
+class _NoTracebackOfUserErrors(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], UserError))
+
+
+# Detectron2's loop logs the traceback of whatever ends it; of a UserError, `train_net.py` prints the one line.
+logging.getLogger(detectron2_loop.__name__).addFilter(_NoTracebackOfUserErrors())

@@ -1,0 +1,129 @@
+"""What must hold in a COCO json before Detectron2 reads it; the line of an error names file and record.
+
+The rule: what contradicts itself or lacks what Detectron2 needs is an error here, since nobody can tell what was
+meant. What is merely useless (an empty box, a polygon of two points) is left out and counted: see `clean.py`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pycocotools.coco
+
+from ..errors import UserError
+
+_COCO = pycocotools.coco.COCO
+
+
+@contextmanager
+def checked_json() -> Iterator[None]:
+    """Let what is loaded by Detectron2's `load_coco_json` in this context pass `check_coco` first."""
+    pycocotools.coco.COCO = _CheckedCOCO  # load_coco_json imports it when it is called
+    try:
+        yield
+    finally:
+        pycocotools.coco.COCO = _COCO
+
+
+class _CheckedCOCO(_COCO):
+    def __init__(self, annotation_file: str | None = None):
+        self.file = annotation_file
+        try:
+            super().__init__(annotation_file)
+        except (UserError, FileNotFoundError):
+            raise
+        except Exception as error:  # a parser of damaged text raises what it likes
+            raise UserError(f"{annotation_file}: no COCO json ({type(error).__name__}: {error})") from error
+
+    def createIndex(self) -> None:  # noqa: N802 - pycocotools' name
+        check_coco(self.dataset, str(self.file))
+        super().createIndex()
+
+
+def check_coco(data: dict[str, Any], file: str) -> None:
+    """Check images, categories and annotations of a parsed COCO json.
+
+    Raises:
+        UserError: if a key is missing, of a wrong type or out of range, an id occurs twice, or a category is unknown.
+    """
+    images = _records(data, "images", file)
+    categories = _records(data, "categories", file)
+    annotations = _records(data, "annotations", file) if "annotations" in data else []
+    for kind, records, unique in (("image", images, True), ("category", categories, True)):
+        _check_ids(kind, records, file, unique)
+    for i, image in enumerate(images):
+        where = f"{file}: image {i} (id {image['id']})"
+        _require(isinstance(image.get("file_name"), str) and image["file_name"] != "", where, "file_name", image)
+        for key in ("height", "width"):
+            _require(_is_number(image.get(key)) and image[key] >= 1 and image[key] % 1 == 0, where, key, image)
+    for i, category in enumerate(categories):
+        where = f"{file}: category {i} (id {category['id']})"
+        _require(isinstance(category.get("name"), str), where, "name", category)
+    # Detectron2 knows that the ids of COCO's minival files are not unique, and bears it.
+    _check_ids("annotation", annotations, file, "minival" not in file)
+    known = {category["id"] for category in categories}
+    for i, annotation in enumerate(annotations):
+        _check_annotation(annotation, f"{file}: annotation {i} (id {annotation['id']})", known)
+
+
+def _check_annotation(annotation: dict[str, Any], where: str, categories: set[int]) -> None:
+    _require(_is_id(annotation.get("image_id")), where, "image_id", annotation)
+    category = annotation.get("category_id")
+    _require(_is_id(category) and category in categories, where, "category_id", annotation)
+    _require(_is_numbers(annotation.get("bbox"), 4), where, "bbox", annotation)
+    _require(annotation.get("iscrowd", 0) in (0, 1), where, "iscrowd", annotation)
+    _require(not annotation.get("ignore", 0), where, "ignore", annotation)
+    keypoints = annotation.get("keypoints") or []
+    _require(_is_numbers(keypoints) and len(keypoints) % 3 == 0, where, "keypoints", annotation)
+    segmentation = annotation.get("segmentation") or []
+    if isinstance(segmentation, dict):
+        counts, size = segmentation.get("counts"), segmentation.get("size")
+        _require(isinstance(counts, str) or _is_numbers(counts), where, "segmentation.counts", annotation)
+        _require(_is_numbers(size, 2) and all(isinstance(x, int) for x in size), where, "segmentation.size", annotation)
+    else:
+        polygons = isinstance(segmentation, list) and all(_is_numbers(p) for p in segmentation)
+        _require(polygons, where, "segmentation", annotation)
+
+
+def _records(data: dict[str, Any], key: str, file: str) -> list[dict]:
+    records = data.get(key)
+    if not isinstance(records, list):
+        raise UserError(f"{file}: '{key}' is {_short(records)}, expected a list")
+    for i, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise UserError(f"{file}: {key}[{i}] is {_short(record)}, expected an object")
+    return records
+
+
+def _check_ids(kind: str, records: list[dict], file: str, unique: bool) -> None:
+    seen: dict[Any, int] = {}
+    for i, record in enumerate(records):
+        _require(_is_id(record.get("id")), f"{file}: {kind} {i}", "id", record)
+        first = seen.setdefault(record["id"], i)
+        if unique and first != i:
+            raise UserError(f"{file}: {kind} {i} has the id {record['id']} of {kind} {first}")
+
+
+def _require(holds: bool, where: str, key: str, record: dict) -> None:
+    if not holds:
+        value: Any = record
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        raise UserError(f"{where}: '{key}' is {_short(value)}")
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_numbers(value: Any, length: int | None = None) -> bool:
+    return isinstance(value, list) and length in (None, len(value)) and all(map(_is_number, value))
+
+
+def _short(value: Any) -> str:
+    text = "missing" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

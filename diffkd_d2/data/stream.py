@@ -1,0 +1,179 @@
+"""Detectron2's training loader, addressed by position: batch i is the same whatever was read before it.
+
+Detectron2's sampler starts anew on resume, half-filled aspect-ratio groups are lost, and augmentations draw from
+seeds of worker processes. Here the order of the samples, their groups and their random numbers are functions of a
+seed and a position, so that a resumed run sees what the uninterrupted one would have seen, with any number of workers.
+"""
+
+from .. import _detectron2  # noqa: F401
+
+# isort: split
+
+import operator
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.data import DatasetFromList, build_detection_train_loader
+from detectron2.data.common import AspectRatioGroupedDataset
+from detectron2.data.samplers import TrainingSampler
+from detectron2.utils import comm
+from detectron2.utils.file_io import PathManager
+from PIL import Image
+from torch.utils.data import Dataset, Sampler, get_worker_info
+
+from ..errors import UserError
+
+TRIES = 100
+
+
+class PositionedLoader:
+    """Yields the batches of `build_detection_train_loader`, from batch `start` of the stream that `seed` makes.
+
+    Both may be set until iteration begins, which is when the workers are started.
+
+    Args:
+        records: dataset dicts.
+        mapper: dataset dict -> what the model takes; a record for which it returns None gives way to a random other.
+        total_batch_size: images of all processes together.
+        sampler: one of Detectron2's, infinite; None: `TrainingSampler`. Where `seed_sampler` is set, `seed` seeds it.
+        aspect_ratio_grouping: as in Detectron2, by the width and height of the records (of the image files, where
+            the records have none).
+        options: the other arguments of `build_detection_train_loader`.
+    """
+
+    def __init__(
+        self,
+        records: list[dict[str, Any]],
+        mapper: Callable[[dict], dict | None],
+        total_batch_size: int,
+        sampler: Sampler | None = None,
+        seed_sampler: bool = True,
+        aspect_ratio_grouping: bool = True,
+        collate_fn: Callable[[list], Any] | None = None,
+        **options: Any,
+    ):
+        world = comm.get_world_size()
+        if total_batch_size <= 0 or total_batch_size % world:
+            raise UserError(f"total_batch_size is {total_batch_size}: expected a multiple of the {world} processes")
+        self.seed, self.start = 0, 0
+        self._seed_sampler = seed_sampler
+        sizes = np.array([_size(r) for r in records], dtype=np.int64) if aspect_ratio_grouping else None
+        self._samples = _MappedSamples(DatasetFromList(records, copy=False), mapper, collate_fn)
+        sampler = TrainingSampler(len(records), seed=0) if sampler is None else sampler
+        self._batches = _Batches(sampler, sizes, total_batch_size // world)
+        # One item of this loader is a whole batch: which worker makes it changes nothing in it.
+        self._loader = build_detection_train_loader(
+            dataset=self._samples,
+            mapper=None,
+            sampler=self._batches,
+            total_batch_size=world,
+            aspect_ratio_grouping=False,
+            collate_fn=operator.itemgetter(0),
+            **options,
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        # A generator: nothing is started before the first batch is asked for.
+        self._samples.seed, self._batches.start = self.seed, self.start
+        if self._seed_sampler:
+            self._batches.sampler._seed = self.seed
+        with torch.random.fork_rng(devices=[]):  # the loader draws a seed, which would shift the model's numbers
+            batches = iter(self._loader)
+        yield from batches
+
+
+class _Batches(Sampler):
+    """The stream of batches, each a list of `{"position", "index"}`: cheap, so that skipping to `start` is."""
+
+    def __init__(self, sampler: Sampler, sizes: np.ndarray | None, batch_size: int):
+        self.sampler, self.sizes, self.batch_size, self.start = sampler, sizes, batch_size, 0
+
+    def __iter__(self) -> Iterator[list[dict[str, int]]]:
+        rank, world = comm.get_rank(), comm.get_world_size()
+        samples = ({"position": i * world + rank, "index": index} for i, index in enumerate(self.sampler))
+        if self.sizes is None:
+            batches = map(list, zip(*[samples] * self.batch_size, strict=False))
+        else:
+            sized = ({**s, "width": self.sizes[s["index"], 0], "height": self.sizes[s["index"], 1]} for s in samples)
+            batches = iter(AspectRatioGroupedDataset(sized, self.batch_size))
+        return islice(batches, self.start, None)
+
+
+class _MappedSamples(Dataset):
+    """Maps the samples of a batch, each with random numbers of its own."""
+
+    def __init__(self, records: Dataset, mapper: Callable[[dict], dict | None], collate_fn: Callable | None):
+        self.records, self.mapper, self.collate_fn, self.seed = records, mapper, collate_fn, 0
+        self._in_worker = False
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, samples: Sequence[dict[str, int]]) -> Any:
+        if not self._in_worker and get_worker_info():
+            obey_parent_alone()
+            self._in_worker = True
+        batch = [self._map(sample["position"], sample["index"]) for sample in samples]
+        return batch if self.collate_fn is None else self.collate_fn(batch)
+
+    def _map(self, position: int, index: int) -> dict[str, Any]:
+        with seeded(self.seed, position):
+            for _ in range(TRIES):
+                mapped = self.mapper(self.records[index])
+                if mapped is not None:
+                    return mapped
+                index = random.randrange(len(self))
+        raise UserError(f"the mapper returned None for {TRIES} records in a row")
+
+
+def obey_parent_alone() -> None:
+    """Let SIGTERM end this worker where its parent sends it, and nobody else.
+
+    A scheduler sends it to all processes of a job at once, and the main one still needs its workers for a last step.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@contextmanager
+def seeded(*key: int) -> Iterator[None]:
+    """Draw from generators (Python's, numpy's, torch's of the CPU) that `key` seeds; then the former go on."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed = derive_seed(*key)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def derive_seed(*key: int) -> int:
+    """Return a seed below 2^32 for a tuple of non-negative integers; neighbours give unrelated ones."""
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
+
+
+def _size(record: dict[str, Any]) -> tuple[int, int]:
+    if "width" in record and "height" in record:
+        return record["width"], record["height"]
+    with PathManager.open(record["file_name"], "rb") as file, Image.open(file) as image:
+        size = image.size
+        # EXIF's orientations 5 to 8 lie on their side.
+        return size[::-1] if image.getexif().get(0x0112, 1) >= 5 else size

@@ -1,0 +1,134 @@
+"""Steps whose losses or gradients are not finite: skipped, counted, named."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from detectron2.utils import comm
+from detectron2.utils.events import get_event_storage
+from torch import Tensor, nn
+
+from ..errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+class TooManySkippedError(UserError):
+    """So many steps in a row were skipped that going on is of no use; the model is as after the last good step."""
+
+
+class StepGuard:
+    """Decides, in all processes alike, whether a step is taken.
+
+    A step that is skipped leaves no trace in parameters, buffers (running statistics) and optimizer.
+
+    Args:
+        model: in training, not its DDP wrapper.
+        max_skipped: steps skipped in a row after which `TooManySkippedError` is raised.
+        drop_distill: take the step without the distillation losses where only those are not finite.
+    """
+
+    def __init__(self, model: nn.Module, max_skipped: int = 10, drop_distill: bool = False):
+        self.model, self.max_skipped, self.drop_distill = model, max_skipped, drop_distill
+        self.skipped = self.in_a_row = self.dropped = 0
+        self._images: list[Any] = []
+
+    def before_step(self, batches: Sequence[Any]) -> None:
+        """Remember the buffers, and of which images the batches of this step are."""
+        self._buffers = list(self.model.buffers())
+        self._copies = [buffer.clone() for buffer in self._buffers]
+        records = [x for batch in batches if isinstance(batch, list) for x in batch]
+        self._images = [x.get("file_name", "?") for x in records if isinstance(x, dict)]
+
+    def judge_losses(self, losses: dict[str, Tensor]) -> dict[str, Tensor] | None:
+        """Return the losses to train on, or None where the step is to be skipped."""
+        origin = getattr(self.model, "origin", {})
+        values = torch.stack([v.detach().float() for v in losses.values()]).tolist()
+        bad = {k: v for k, v in zip(losses, values, strict=True) if not abs(v) < float("inf")}
+        any_bad, task_bad = self._agree(bool(bad), any(k not in origin for k in bad))
+        if not any_bad:
+            return losses
+        names = [f"{k} (point '{origin[k]}')" if k in origin else k for k in bad]
+        found = ", ".join(f"{name} is {v}" for name, v in zip(names, bad.values(), strict=True))
+        if task_bad or not self.drop_distill:
+            self._skip(found)
+            return None
+        self.dropped += 1
+        self._restore()
+        self._report(found, f"the distillation losses of this step are dropped ({self.dropped} so far)")
+        get_event_storage().put_scalar("dropped_distill", self.dropped, smoothing_hint=False)
+        task = {k: v for k, v in losses.items() if k not in origin}
+        # DDP waits for a gradient of every parameter.
+        task["loss_distill_dropped"] = 0.0 * sum(p.sum() for p in self.model.parameters() if p.requires_grad)
+        return task
+
+    def judge_gradients(self, losses: dict[str, Tensor], scaler: torch.amp.GradScaler) -> bool:
+        """Return whether to take the step; to be asked when the gradients are unscaled.
+
+        Args:
+            losses: what `judge_losses` returned.
+            scaler: as long as its scale is 1 or more, an overflow of float16 is its own matter: it leaves the step
+                out and lowers the scale.
+        """
+        parameters = [(n, p) for n, p in self.model.named_parameters() if p.grad is not None]
+        if not parameters:
+            return True
+        norms = torch.stack(torch._foreach_norm([p.grad for _, p in parameters]))
+        finite = bool(norms.isfinite().all())
+        if not self._agree(not finite)[0]:
+            self.in_a_row = 0
+            if "loss_distill_dropped" in losses:
+                # Their gradients are zero; without one, weight decay and momentum do not move the distillers either.
+                for parameter in self.model.points.parameters():
+                    parameter.grad = None
+            return True
+        if scaler.is_enabled() and scaler.get_scale() >= 1:
+            return True
+        names = [n for (n, _), ok in zip(parameters, norms.isfinite().tolist(), strict=True) if not ok]
+        self._skip(f"the gradient of {', '.join(names[:3])}{' and others' if len(names) > 3 else ''}" if names else "")
+        return False
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the counts."""
+        return {"skipped": self.skipped, "in_a_row": self.in_a_row, "dropped": self.dropped}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """The inverse of `state_dict`."""
+        self.skipped, self.in_a_row, self.dropped = (int(state[k]) for k in ("skipped", "in_a_row", "dropped"))
+
+    def _skip(self, found: str) -> None:
+        self.skipped += 1
+        self.in_a_row += 1
+        self._restore()
+        self._report(found, f"the step is skipped ({self.skipped} so far, {self.in_a_row} in a row)")
+        get_event_storage().put_scalar("skipped_steps", self.skipped, smoothing_hint=False)
+        if self.in_a_row >= self.max_skipped:
+            raise TooManySkippedError(
+                f"{self.in_a_row} steps in a row had losses or gradients that are not finite (train.max_skipped); "
+                "the log names them. The learning rate, a distillation weight or the images are the usual causes"
+            )
+
+    @torch.no_grad()
+    def _restore(self) -> None:
+        for buffer, copy in zip(self._buffers, self._copies, strict=True):
+            buffer.copy_(copy)
+
+    def _report(self, found: str, done: str) -> None:
+        """Log in the main process what each process found; all take part."""
+        iteration = get_event_storage().iter
+        text = f"{found}, not finite; images: {', '.join(map(str, self._images)) or 'unknown'}" if found else ""
+        for rank, line in enumerate(comm.gather(text)):
+            if line:
+                logger.warning(f"iteration {iteration}, process {rank}: {line}")
+        logger.warning(f"iteration {iteration}: {done}")
+
+    def _agree(self, *flags: bool) -> list[bool]:
+        """Return, per flag, whether it is set in any process."""
+        if comm.get_world_size() == 1:
+            return list(flags)
+        device = next(self.model.parameters()).device
+        votes = torch.tensor(flags, dtype=torch.int32, device=device)
+        dist.all_reduce(votes, dist.ReduceOp.MAX)
+        return [bool(vote) for vote in votes.tolist()]

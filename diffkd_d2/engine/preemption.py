@@ -1,0 +1,75 @@
+"""A scheduler takes the machine away: write a checkpoint after the step that is running, and go."""
+
+import multiprocessing
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+
+EXIT_CODE = 128 + signal.SIGTERM  # 143, what a shell reports of a process that SIGTERM ended
+
+
+def pass_on_sigterm() -> None:
+    """Let a process that started others by `launch` hand SIGTERM on to them and wait, rather than leave them behind."""
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for child in multiprocessing.active_children():
+            child.terminate()
+
+    signal.signal(signal.SIGTERM, pass_on)
+
+
+class PreemptionHook(HookBase):
+    """Ends the run with `EXIT_CODE` and a checkpoint after the iteration in which any process receives SIGTERM.
+
+    Register it behind the periodic checkpointer and the learning-rate schedule. During an evaluation the checkpoint
+    is the one of its iteration, and the run ends after the next iteration.
+
+    Args:
+        checkpointer: writes `model_<iteration>.pth`.
+        device: on which the processes agree.
+    """
+
+    def __init__(self, checkpointer: Any, device: torch.device | str):
+        self.checkpointer, self.device = checkpointer, device
+        self.asked = False
+        self._before: Any = None
+
+    def before_train(self) -> None:
+        """Listen for the signal; a thread that is not the main one cannot."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._ask)
+
+    def after_step(self) -> None:
+        """Write the checkpoint and raise SystemExit, in all processes after the same iteration."""
+        if not self._any_asked():
+            return
+        name = f"model_{self.trainer.iter:07d}"
+        if not self.checkpointer.get_checkpoint_file().endswith(f"{name}.pth") or not comm.is_main_process():
+            self.checkpointer.save(name, iteration=self.trainer.iter)
+        comm.synchronize()  # none leaves, and takes the others with it, before the file is whole
+        if comm.is_main_process():
+            print(f"SIGTERM: checkpoint {name}.pth is written; go on with --resume", file=sys.stderr)
+        sys.exit(EXIT_CODE)
+
+    def after_train(self) -> None:
+        """Leave the signal to who had it before."""
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+            self._before = None
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+    def _any_asked(self) -> bool:
+        if comm.get_world_size() == 1:
+            return self.asked
+        vote = torch.tensor(int(self.asked), device=self.device)
+        dist.all_reduce(vote, dist.ReduceOp.MAX)
+        return bool(vote.item())

@@ -1,0 +1,166 @@
+"""What makes a resumed run equal to the uninterrupted one: random numbers by position, and the writers' memory."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.engine import HookBase
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector
+from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
+from detectron2.utils.events import JSONWriter
+from torch import nn
+
+from ..data.stream import derive_seed
+
+WINDOW = 20  # over which Detectron2's writers smooth
+CLOCK = {"time", "data_time", "eta_seconds", "rank_data_time"}
+
+
+class PositionHook(HookBase):
+    """Puts the loader where the run stands, and seeds each step by its iteration.
+
+    The noise and time steps of the diffusion, the sampling of proposals and dropout are so functions of the seed, the
+    iteration and the process; no state of a generator has to be kept. The seed itself is kept in the checkpoint,
+    so that a run whose seed was drawn goes on with it.
+
+    Args:
+        loader: a `PositionedLoader`; any other is left alone, and starts anew on resume.
+        seed: of the run, the same in all processes.
+        batches_per_step: how many batches an iteration takes.
+    """
+
+    def __init__(self, loader: Any, seed: int, batches_per_step: int = 1):
+        self.loader, self.seed, self.batches_per_step = loader, seed, batches_per_step
+
+    def before_train(self) -> None:
+        """Set the loader to the first batch that this run has not seen."""
+        if hasattr(self.loader, "start"):
+            self.loader.seed = self.seed
+            self.loader.start = self.trainer.start_iter * self.batches_per_step
+
+    def before_step(self) -> None:
+        """Seed Python's, numpy's and torch's generators."""
+        seed_all_rng(derive_seed(self.seed, self.trainer.iter, comm.get_rank()))
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the seed."""
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Take over the seed of the run that is resumed."""
+        self.seed = int(state["seed"])
+
+
+class NormalizerHook(HookBase):
+    """Keeps the running number of foreground anchors by which Detectron2's dense detectors divide their losses.
+
+    It is a plain attribute of the model, so no `state_dict` has it, and each process has its own.
+
+    Args:
+        model: the student.
+    """
+
+    def __init__(self, model: nn.Module):
+        self.modules = {name: m for name, m in model.named_modules() if isinstance(m, DenseDetector)}
+        self.values: list[dict[str, float]] = []
+
+    def before_train(self) -> None:
+        """Set what the checkpoint has of this process."""
+        if self.values:
+            for name, value in self.values[comm.get_rank() % len(self.values)].items():
+                self.modules[name].loss_normalizer = value
+
+    def after_step(self) -> None:
+        """Collect the numbers of all processes; register it before the checkpointer."""
+        if self.modules:
+            self.values = comm.all_gather({name: float(m.loss_normalizer) for name, m in self.modules.items()})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the numbers of all processes."""
+        return {"values": self.values}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Keep them for `before_train`."""
+        self.values = state["values"]
+
+
+class MetricsHook(HookBase):
+    """Keeps in the checkpoint what the writers smooth over and have not written yet, and cuts what came after it.
+
+    Register it last. A checkpoint is written before the evaluation and the writing of its iteration, so that neither
+    can lose it; `before_train` makes up for what had not been done of them.
+
+    Args:
+        output_dir: where `metrics.json` lies.
+        writers: the writers of this process; none outside of the main one.
+        unfinished: the hooks that come after the checkpoint in an iteration, in their order.
+    """
+
+    def __init__(self, output_dir: str, writers: Sequence[Any], unfinished: Sequence[HookBase]):
+        self.path = Path(output_dir) / "metrics.json"
+        self.json_writer = next((w for w in writers if isinstance(w, JSONWriter)), None)
+        self.unfinished = unfinished
+        self._loaded: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the latest value of each scalar, and the last `WINDOW` values of those that are smoothed."""
+        if self.json_writer is None:
+            return {}
+        storage = self.trainer.storage
+        names = storage.latest().keys() - CLOCK  # what the clock says begins anew
+        return {
+            "iteration": self.trainer.iter,
+            "written": self.json_writer._last_write,
+            "values": {k: [list(x) for x in storage.history(k).values()[-WINDOW:]] for k in names},
+            "smoothed": [k for k in names if storage.smoothing_hints()[k]],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Keep the state for `before_train`, when there is a storage."""
+        self._loaded = state
+
+    def before_train(self) -> None:
+        """Restore the storage, and finish the iteration of the checkpoint."""
+        if self._loaded is None:
+            return
+        state, storage, start = self._loaded, self.trainer.storage, self.trainer.iter
+        for name, values in state["values"].items():
+            for value, iteration in values:
+                storage.iter = iteration
+                storage.put_scalar(name, value, smoothing_hint=name in state["smoothed"])
+        self.trainer.iter = storage.iter = state["iteration"]
+        evaluated = {}
+        if self.json_writer is not None:
+            self.json_writer._last_write = state["written"]
+            cut = cut_metrics(self.path, state["written"])
+            evaluated = {
+                k: v for line in cut if line["iteration"] == state["iteration"] for k, v in line.items() if "/" in k
+            }
+        evaluated = comm.all_gather(evaluated)[0]
+        storage.put_scalars(**evaluated, smoothing_hint=False)
+        for hook in self.unfinished[1:] if evaluated else self.unfinished:
+            hook.after_step()
+        self.trainer.iter = storage.iter = start
+        self._loaded = None
+
+
+def cut_metrics(path: Path, last: int) -> list[dict[str, Any]]:
+    """Cut a `metrics.json` behind the iteration `last`, and return the whole lines that were cut off."""
+    cut: list[dict[str, Any]] = []
+    kept = 0
+    if not path.exists():
+        return cut
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            scalars = json.loads(line)
+        except ValueError:  # the process died while it wrote this line
+            break
+        if scalars["iteration"] > last:
+            cut.append(scalars)
+        elif not cut:
+            kept += len(line)
+    os.truncate(path, kept)
+    return cut

@@ -1,0 +1,42 @@
+"""A run that is killed anywhere and resumed equals the one that was not, bit for bit."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from harness import command, differences, finish, kill_in_training, start, started_from
+
+
+def survive(kills: int, max_iter: int, datasets: Path, tmp_path: Path) -> dict[str, int]:
+    """Kill and resume; compare the outcome; return how often it was killed, and how often while it wrote."""
+    options = [f"train.max_iter={max_iter}", f"train.eval_period={max_iter // 2}"]
+    whole, broken, log = tmp_path / "whole", tmp_path / "broken", tmp_path / "broken.log"
+    finish(command(whole, *options), datasets, tmp_path / "whole.log")
+    rng, ends = random.Random(20), []
+    words = command(broken, *options, "--resume")
+    log.touch()
+    for i in range(kills):
+        process = start(words, datasets, log)
+        killed = kill_in_training(process, broken, log, delay=None if i % 4 == 1 else rng.uniform(0, 4))
+        assert killed, f"the run ended after {i} kills: {log.read_text()[-3000:]}"
+        ends.append(killed)
+    finish(words, datasets, log)
+    assert differences(whole, broken) == []
+    # Each began with the iteration behind the last checkpoint of the one before.
+    assert started_from(log) == [0, *(end.checkpoint + 1 for end in ends)]
+    iterations = [line["iteration"] for line in map(json.loads, (broken / "metrics.json").open()) if "lr" in line]
+    assert iterations == sorted(set(iterations))
+    return dict(kills=len(ends), writing=sum(end.writing for end in ends))
+
+
+@pytest.mark.slow
+def test_two_kills(tiny_datasets, tmp_path):
+    assert survive(2, 24, tiny_datasets, tmp_path)["kills"] == 2
+
+
+@pytest.mark.faults
+def test_twenty_kills(tiny_datasets, tmp_path):
+    counts = survive(20, 240, tiny_datasets, tmp_path)
+    print(counts)
+    assert counts["kills"] == 20 and counts["writing"] >= 3
