@@ -95,9 +95,11 @@ def yaml_model(config: str, opts: Sequence[Any] = (), extend: Sequence[str] = ()
     for name in extend:
         locate(name)(cfg)
     try:
-        path = config if Path(config).is_file() else model_zoo.get_config_file(config)
-        # Detectron2 would let a YAML file run code.
-        cfg.merge_from_file(path, allow_unsafe=False)
+        # Detectron2 lets a YAML file run code, and some of its zoo's do; anybody else's shall not.
+        of_zoo = not Path(config).is_file() and ".." not in Path(config).parts
+        cfg.merge_from_file(model_zoo.get_config_file(config) if of_zoo else config, allow_unsafe=of_zoo)
+    except FileNotFoundError as error:
+        raise UserError(f"no YAML config '{config}'") from error
     except yaml.YAMLError as error:
         raise UserError(f"YAML config '{config}' is not plain data: {str(error).splitlines()[0]}") from error
     except RuntimeError as error:

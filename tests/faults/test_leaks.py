@@ -1,0 +1,70 @@
+"""Nothing grows while it trains, and nothing is left when it ends."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from harness import REPO, command, finish, start, started_from
+
+COUNTS = ("open_files", "threads", "processes", "module_hooks", "tensors")
+
+
+def train_and_measure(iterations: int, datasets: Path, out: Path) -> dict:
+    words = [sys.executable, str(REPO / "tests/faults/leaks.py"), str(out), str(iterations)]
+    finish(words, datasets, out.with_suffix(".log"))
+    report = json.loads((out / "leaks.json").read_text())
+    print(report["slopes_per_1000_iterations"])
+    middle, last = report["rows"][len(report["rows"]) // 2], report["rows"][-1]
+    assert {k: last[k] - middle[k] for k in COUNTS} == dict.fromkeys(COUNTS, 0)
+    return report["slopes_per_1000_iterations"]
+
+
+@pytest.mark.slow
+def test_counts_stand_still(tiny_datasets, tmp_path):
+    train_and_measure(80, tiny_datasets, tmp_path / "out")
+
+
+@pytest.mark.faults
+def test_nothing_grows_over_2000_iterations(small_datasets, tmp_path):
+    slopes = train_and_measure(2000, small_datasets, tmp_path / "out")
+    assert slopes["memory_mb"] < 5  # of about 900; an image or feature kept per iteration would be 50 and more
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_all_processes_are_gone_after_a_signal(tiny_datasets, tmp_path, number):
+    log, out = tmp_path / "run.log", tmp_path / "out"
+    log.touch()
+    process = start(command(out, "train.max_iter=500"), tiny_datasets, log)
+    deadline = time.monotonic() + 200
+    while not (out / "metrics.json").exists() or not (out / "metrics.json").stat().st_size:
+        assert time.monotonic() < deadline and process.poll() is None, log.read_text()[-3000:]
+        time.sleep(0.1)
+    assert started_from(log) == [0] and len(members(process.pid)) == 3  # the run and its two workers
+    os.killpg(process.pid, number)  # as a terminal and a scheduler do
+    assert process.wait(timeout=60) == {signal.SIGINT: 1, signal.SIGTERM: 143}[number], log.read_text()[-3000:]
+    deadline = time.monotonic() + 20
+    while members(process.pid):
+        assert time.monotonic() < deadline, members(process.pid)
+        time.sleep(0.1)
+    if number == signal.SIGTERM:
+        last = max(out.glob("model_*.pth"))
+        assert (out / "last_checkpoint").read_text() == last.name
+        assert f"SIGTERM: checkpoint {last.name} is written" in log.read_text()
+
+
+def members(group: int) -> list[int]:
+    """Return the processes of a group that still run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        if int(fields[2]) == group and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
