@@ -56,7 +56,7 @@ class StepGuard:
             self._skip(found)
             return None
         self.dropped += 1
-        self._restore()
+        self._restore(self.model.points)
         self._report(found, f"the distillation losses of this step are dropped ({self.dropped} so far)")
         get_event_storage().put_scalar("dropped_distill", self.dropped, smoothing_hint=False)
         task = {k: v for k, v in losses.items() if k not in origin}
@@ -101,7 +101,7 @@ class StepGuard:
     def _skip(self, found: str) -> None:
         self.skipped += 1
         self.in_a_row += 1
-        self._restore()
+        self._restore(self.model)
         self._report(found, f"the step is skipped ({self.skipped} so far, {self.in_a_row} in a row)")
         get_event_storage().put_scalar("skipped_steps", self.skipped, smoothing_hint=False)
         if self.in_a_row >= self.max_skipped:
@@ -111,9 +111,11 @@ class StepGuard:
             )
 
     @torch.no_grad()
-    def _restore(self) -> None:
+    def _restore(self, part: nn.Module) -> None:
+        of_part = {id(buffer) for buffer in part.buffers()}
         for buffer, copy in zip(self._buffers, self._copies, strict=True):
-            buffer.copy_(copy)
+            if id(buffer) in of_part:
+                buffer.copy_(copy)
 
     def _report(self, found: str, done: str) -> None:
         """Log in the main process what each process found; all take part."""
