@@ -129,7 +129,7 @@ class Overflowing:
 @pytest.mark.parametrize(("scale", "taken"), [(1024.0, True), (0.5, False)])
 def test_an_overflow_of_float16_is_the_scalers_matter(scale, taken):
     trainer = make_trainer()
-    trainer.guard.before_forward([])
+    trainer.guard.before_step([[]])
     trainer.model.student.conv.weight.grad = torch.full((4, 3, 1, 1), math.inf)
     with EventStorage():
         assert trainer.guard.judge_gradients({}, Overflowing(scale)) is taken
