@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from .layers import BatchNorm2d, NormFactory
+from .layers import BatchNorm2d, Conv1x1, NormFactory
 
 
 class AutoEncoder(nn.Module):
@@ -16,8 +16,8 @@ class AutoEncoder(nn.Module):
 
     def __init__(self, channels: int, latent_channels: int, norm: NormFactory = BatchNorm2d):
         super().__init__()
-        self.encoder = nn.Sequential(nn.Conv2d(channels, latent_channels, 1), norm(latent_channels))
-        self.decoder = nn.Conv2d(latent_channels, channels, 1)
+        self.encoder = nn.Sequential(Conv1x1(channels, latent_channels), norm(latent_channels))
+        self.decoder = Conv1x1(latent_channels, channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the latent (N, C, H, W) and the reconstruction (N, Ct, H, W) of x (N, Ct, H, W)."""

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from .layers import BatchNorm2d, Bottleneck, NormFactory
+from .layers import BatchNorm2d, Bottleneck, Conv1x1, NormFactory
 
 
 class Denoiser(nn.Module):
@@ -23,6 +23,7 @@ class Denoiser(nn.Module):
         norm: NormFactory = BatchNorm2d,
     ):
         super().__init__()
+        self.logits = logits
         self.time_embedding = nn.Embedding(num_train_timesteps, channels)
         self.net = _logit_net(channels, norm) if logits else _feature_net(channels, norm)
 
@@ -34,17 +35,21 @@ class Denoiser(nn.Module):
             t: step per sample, (N,) of int64, or one step for all.
         """
         if isinstance(t, int):
-            embedding = self.time_embedding.weight[t].view(1, -1, 1, 1)
+            # One embedding for all is a constant per channel, which the 1x1 convolutions take as a bias.
+            shift = self.time_embedding.weight[t]
         else:
-            embedding = self.time_embedding(t)[:, :, None, None]
-        return self.net(x + embedding.to(x.dtype))
+            x, shift = x + self.time_embedding(t)[:, :, None, None].to(x.dtype), None
+        if self.logits:
+            return self.net[1:](self.net[0](x, shift))
+        first, second, conv, norm = self.net
+        return norm(conv(*second(*first(x, shift))))
 
 
 def _feature_net(channels: int, norm: NormFactory) -> nn.Sequential:
     return nn.Sequential(
         Bottleneck(channels, reduction=4, norm=norm),
         Bottleneck(channels, reduction=4, norm=norm),
-        nn.Conv2d(channels, channels, 1),
+        Conv1x1(channels, channels),
         norm(channels),
     )
 
@@ -52,13 +57,13 @@ def _feature_net(channels: int, norm: NormFactory) -> nn.Sequential:
 def _logit_net(channels: int, norm: NormFactory) -> nn.Sequential:
     wide = 4 * channels
     return nn.Sequential(
-        nn.Conv2d(channels, wide, 1),
+        Conv1x1(channels, wide),
         norm(wide),
         nn.ReLU(inplace=True),
-        nn.Conv2d(wide, channels, 1),
+        Conv1x1(wide, channels),
         norm(channels),
-        nn.Conv2d(channels, wide, 1),
+        Conv1x1(channels, wide),
         norm(wide),
         nn.ReLU(inplace=True),
-        nn.Conv2d(wide, channels, 1),
+        Conv1x1(wide, channels),
     )

@@ -1,8 +1,9 @@
 """Adaptive noise matching: how much noise a student's feature lacks."""
 
+import torch
 from torch import Tensor, nn
 
-from .layers import BatchNorm2d, Bottleneck, NormFactory
+from .layers import BatchNorm2d, Bottleneck, Conv1x1, NormFactory, mean_over_positions
 
 
 class NoiseMatcher(nn.Module):
@@ -18,12 +19,13 @@ class NoiseMatcher(nn.Module):
 
     def __init__(self, channels: int, logits: bool = False, norm: NormFactory = BatchNorm2d):
         super().__init__()
+        self.logits = logits
         self.net = (
             nn.Sequential(
-                nn.Conv2d(channels, 2 * channels, 1),
+                Conv1x1(channels, 2 * channels),
                 norm(2 * channels),
                 nn.ReLU(inplace=True),
-                nn.Conv2d(2 * channels, channels, 1),
+                Conv1x1(2 * channels, channels),
                 norm(channels),
             )
             if logits
@@ -33,11 +35,11 @@ class NoiseMatcher(nn.Module):
 
     def gamma(self, x: Tensor) -> Tensor:
         """Return gamma in (0, 1), float32 of shape (N,), for x of shape (N, C, H, W)."""
-        pooled = self.net(x).mean(dim=(2, 3))
+        pooled = mean_over_positions(self.net(x)) if self.logits else self.net.pooled(x)
         return self.pred(pooled).float().softmax(dim=1)[:, 0]
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return the blend in float32, (N, C, H, W), and gamma, (N,)."""
         gamma = self.gamma(x)
         weight = gamma[:, None, None, None]
-        return weight * x.float() + (1 - weight) * noise.float(), gamma
+        return torch.lerp(noise.float(), x.float(), weight), gamma

@@ -31,7 +31,7 @@ class NoiseSchedule(nn.Module):
             t: step per sample, (N,) of int64 in [0, T).
         """
         alpha_bar = self.alphas_cumprod[t].view(-1, *[1] * (x0.dim() - 1))
-        return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise
+        return (alpha_bar.sqrt() * x0).addcmul_((1 - alpha_bar).sqrt(), noise)
 
     def sampling_timesteps(self, num_steps: int) -> list[int]:
         """Return the steps visited, descending: the lower half of a chain of 2 `num_steps` equal strides.
@@ -58,4 +58,4 @@ class NoiseSchedule(nn.Module):
         now = self._alpha_bar[t]
         prev = self._alpha_bar[t_prev] if t_prev >= 0 else 1.0
         scale = (prev / now) ** 0.5
-        return scale * x + ((1 - prev) ** 0.5 - scale * (1 - now) ** 0.5) * noise
+        return (scale * x).add_(noise, alpha=(1 - prev) ** 0.5 - scale * (1 - now) ** 0.5)

@@ -2,6 +2,7 @@
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -29,16 +30,18 @@ class Standardize(nn.Module):
         x = x.float()
         if self.training:
             self._update(x, mask)
-        return (x - self.mean[:, None, None]) / (self.var + self.eps).sqrt()[:, None, None]
+        return F.batch_norm(x, self.mean, self.var, eps=self.eps)
 
     @torch.no_grad()
     def _update(self, x: Tensor, mask: Tensor | None) -> None:
-        mask = x.new_ones(x.shape[0], 1, *x.shape[2:]) if mask is None else mask.to(x.dtype)
+        # (C, positions): a view of a map in channels_last; a sum over positions is then a product with the mask.
+        x = x.permute(0, 2, 3, 1).flatten(0, 2).t()
+        mask = x.new_ones(x.shape[1]) if mask is None else mask.flatten().to(x.dtype)
         # Two passes, the second about the batch's mean: E[x^2] - E[x]^2 turns negative where the mean is large.
-        sums = _sum_over_processes(torch.cat([mask.sum()[None], (x * mask).sum(dim=(0, 2, 3))]))
-        count, mean = sums[0], sums[1:] / sums[0].clamp(min=1)
-        deviation = (x - mean[:, None, None]) * mask
-        squares = _sum_over_processes(deviation.square().sum(dim=(0, 2, 3)))
+        with torch.autocast(x.device.type, enabled=False):
+            sums = _sum_over_processes(torch.cat([mask.sum()[None], x @ mask]))
+            count, mean = sums[0], sums[1:] / sums[0].clamp(min=1)
+            squares = _sum_over_processes((x - mean[:, None]).square_() @ mask)
         # Pooled with what was seen before (Chan, Golub and LeVeque, 1979).
         total = (self.count + count).clamp(min=1)
         shift = mean - self.mean

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..diffusion import AutoEncoder, Denoiser, NoiseMatcher, NoiseSchedule, Standardize
-from ..diffusion.layers import BatchNorm2d, NormFactory
+from ..diffusion.layers import BatchNorm2d, Conv1x1, NormFactory, lowered, normal_like
+from ..diffusion.recompute import recompute
 from .losses import check_channels, masked_kl, masked_mse
 
 
@@ -22,13 +23,18 @@ class DiffKD(nn.Module):
         kd_trains_denoiser: whether `loss_kd` also trains the denoiser, as in the authors' code. If not,
             the gradient still flows through the denoiser into the student, but the denoiser learns from
             `loss_diffusion` alone.
+        grad_steps: the gradient of `loss_kd` passes through the last so many denoiser evaluations only; through
+            the earlier ones it takes the affine path of the DDIM step. None: through all.
+        stride: take every `stride`-th position along both axes, from a random offset.
+        recompute: keep no activations of the denoiser and the matcher; the backward pass computes them again.
         kd_weight: factor on `loss_kd`.
         diffusion_weight: factor on `loss_diffusion`, which reaches the denoiser only.
         ae_weight: factor on `loss_ae`, which reaches the autoencoder only.
         norm: channels -> normalisation module.
 
     Raises:
-        ValueError: if `logits` is combined with an autoencoder or `num_function_evals` is out of range.
+        ValueError: if `logits` is combined with an autoencoder, or `num_function_evals`, `grad_steps` or `stride`
+            is out of range.
     """
 
     def __init__(
@@ -40,6 +46,9 @@ class DiffKD(nn.Module):
         logits: bool = False,
         tau: float = 1.0,
         kd_trains_denoiser: bool = True,
+        grad_steps: int | None = None,
+        stride: int = 1,
+        recompute: bool = False,
         kd_weight: float = 1.0,
         diffusion_weight: float = 1.0,
         ae_weight: float = 1.0,
@@ -51,15 +60,19 @@ class DiffKD(nn.Module):
         self.student_channels, self.teacher_channels = student_channels, teacher_channels
         self.logits, self.tau, self.kd_trains_denoiser = logits, tau, kd_trains_denoiser
         self.kd_weight, self.diffusion_weight, self.ae_weight = kd_weight, diffusion_weight, ae_weight
+        self.grad_steps = num_function_evals if grad_steps is None else grad_steps
+        if not 0 <= self.grad_steps <= num_function_evals or stride < 1:
+            raise ValueError(f"grad_steps is {grad_steps}, expected 0 to {num_function_evals}; stride is {stride}")
+        self.stride, self.recompute = stride, recompute
         channels = latent_channels or teacher_channels
         self.standardize = None if logits else Standardize(teacher_channels)
         self.autoencoder = AutoEncoder(teacher_channels, latent_channels, norm) if latent_channels else None
-        self.align = nn.Conv2d(student_channels, channels, 1)
+        self.align = Conv1x1(student_channels, channels)
         self.schedule = NoiseSchedule()
         self.timesteps = self.schedule.sampling_timesteps(num_function_evals)
         self.denoiser = Denoiser(channels, self.schedule.num_train_timesteps, logits, norm)
         self.noise_matcher = NoiseMatcher(channels, logits, norm)
-        self.proj = nn.Sequential(nn.Conv2d(channels, channels, 1), norm(channels))
+        self.proj = nn.Sequential(Conv1x1(channels, channels), norm(channels))
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """Return `loss_kd`, `loss_diffusion`, with an autoencoder `loss_ae`, and the metric `gamma` (mean).
@@ -76,6 +89,9 @@ class DiffKD(nn.Module):
         check_channels("teacher", teacher, self.teacher_channels)
         if student.dim() == 2:
             student, teacher = student[:, :, None, None], teacher[:, :, None, None]
+        student, teacher, mask = self._subsample(student, teacher, mask)
+        # Convolutions of 1x1 are then plain matrix products, and norms read each position once.
+        student, teacher = (f.contiguous(memory_format=torch.channels_last) for f in (student, teacher))
         latent, losses = self.encode(teacher, mask)
         refined, gamma = self.refine(student)
         if self.logits:
@@ -106,10 +122,12 @@ class DiffKD(nn.Module):
             the refined feature (N, C, H, W) and gamma (N,), both float32 up to the last projection.
         """
         feature = self.align(student)
-        noise = torch.randn_like(feature, dtype=torch.float32) if noise is None else noise
+        noise = normal_like(feature) if noise is None else noise
         x, gamma = self.noise_matcher(feature, noise)
-        for t, t_prev in zip(self.timesteps, [*self.timesteps[1:], -1], strict=True):
-            x = self.schedule.ddim_step(x, self._judge(x, t).float(), t, t_prev)
+        for i, (t, t_prev) in enumerate(zip(self.timesteps, [*self.timesteps[1:], -1], strict=True)):
+            early = len(self.timesteps) - i > self.grad_steps
+            predicted = self._denoise(x.detach() if early else x, t, trained=self.kd_trains_denoiser and not early)
+            x = self.schedule.ddim_step(x, predicted.float(), t, t_prev)
         return self.proj(x), gamma
 
     def diffusion_loss(
@@ -124,14 +142,28 @@ class DiffKD(nn.Module):
             mask: as in `forward`.
         """
         latent = latent.float()
-        noise = torch.randn_like(latent) if noise is None else noise
+        noise = normal_like(latent) if noise is None else noise
         if t is None:
             t = torch.randint(self.schedule.num_train_timesteps, latent.shape[:1], device=latent.device)
-        return masked_mse(self.denoiser(self.schedule.add_noise(latent, noise, t), t), noise, mask)
+        return masked_mse(self._denoise(self.schedule.add_noise(latent, noise, t), t), noise, mask)
 
-    def _judge(self, x: Tensor, t: int) -> Tensor:
-        """The denoiser as the sampling chain calls it: with or without a gradient to its parameters."""
-        if self.kd_trains_denoiser:
-            return self.denoiser(x, t)
-        frozen = {name: p.detach() for name, p in self.denoiser.named_parameters()}
-        return functional_call(self.denoiser, frozen, (x, t))
+    def _denoise(self, x: Tensor, t: Tensor | int, trained: bool = True) -> Tensor:
+        """Call the denoiser, with or without a gradient to its parameters, and with or without recomputation."""
+        # Not no_grad: autocast would then keep casts of the weights that carry no gradient.
+        frozen = {} if trained else {name: p.detach() for name, p in self.denoiser.named_parameters()}
+
+        def denoise(x: Tensor, t: Tensor | int) -> Tensor:
+            return functional_call(self.denoiser, frozen, (x, t))
+
+        x = lowered(x)
+        # One value per channel is normalised by running statistics, which another call may have moved since.
+        if self.recompute and x.numel() > x.shape[1]:
+            return recompute(self.denoiser, denoise, x, t)
+        return denoise(x, t)
+
+    def _subsample(self, *maps: Tensor | None) -> list[Tensor | None]:
+        if self.stride == 1:
+            return list(maps)
+        # Drawn on the CPU: the offsets are needed here, and the device shall not be waited for.
+        y, x = (int(torch.randint(min(self.stride, n), ())) for n in maps[0].shape[2:])
+        return [None if m is None else m[:, :, y :: self.stride, x :: self.stride] for m in maps]

@@ -6,8 +6,12 @@ from torch import Tensor
 
 def masked_mse(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean squared error of two maps (N, C, H, W) over the positions where `mask` (N, 1, H, W) is set."""
-    error = F.mse_loss(pred.float(), target.float(), reduction="none").mean(dim=1, keepdim=True)
-    return _masked_mean(error, mask)
+    # Channels last: torch lays the gradient of a loss out as it reads the axes, not as the prediction lies in memory.
+    pred, target = (x.float().permute(0, 2, 3, 1) for x in (pred, target))
+    if mask is None:
+        return F.mse_loss(pred, target)
+    error = F.mse_loss(pred, target, reduction="none").mean(dim=3)
+    return _masked_mean(error[:, None], mask)
 
 
 def masked_kl(student: Tensor, teacher: Tensor, tau: float, mask: Tensor | None = None) -> Tensor:

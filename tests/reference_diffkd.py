@@ -1,0 +1,79 @@
+"""DiffKD's formulas written out plainly (arXiv 2305.15712 and DDIM, 2010.02502): eager, float32, one line a formula.
+
+It is what the distiller is compared with, for its numbers and for its speed. It shares no code with the package: the
+weights come as a `state_dict`, the random numbers as arguments. Feature maps (N, C, H, W), norm is batch norm with the
+batch's statistics.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Weights = dict[str, Tensor]
+
+
+def reference_losses(
+    weights: Weights, student: Tensor, teacher: Tensor, start: Tensor, noise: Tensor, t: Tensor, evaluations: int = 5
+) -> dict[str, Tensor]:
+    """Return the losses of DiffKD without a mask.
+
+    Args:
+        weights: parameters and buffers of a `DiffKD`, under its names.
+        student: (N, Cs, H, W).
+        teacher: (N, Ct, H, W), already standardised.
+        start: the normal noise that the matcher mixes in, (N, C, H, W).
+        noise: the normal noise of the diffusion loss, (N, C, H, W).
+        t: its steps, (N,).
+        evaluations: length of the sampling chain.
+    """
+    losses = {}
+    latent = teacher
+    if "autoencoder.decoder.weight" in weights:
+        latent = norm(weights, "autoencoder.encoder.1", conv(weights, "autoencoder.encoder.0", teacher))
+        losses["loss_ae"] = ((conv(weights, "autoencoder.decoder", latent) - teacher) ** 2).mean()
+    latent = latent.detach()
+    aligned = conv(weights, "align", student)
+    pooled = bottleneck(weights, "noise_matcher.net", aligned).mean(dim=(2, 3))
+    logits = pooled @ weights["noise_matcher.pred.weight"].T + weights["noise_matcher.pred.bias"]
+    gamma = torch.softmax(logits, dim=1)[:, 0].reshape(-1, 1, 1, 1)
+    x = gamma * aligned + (1 - gamma) * start
+    alpha_bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), dim=0)
+    stride = 1000 // (2 * evaluations)
+    for step in range((evaluations - 1) * stride, -1, -stride):
+        now = alpha_bar[step].item()
+        then = alpha_bar[step - stride].item() if step else 1.0
+        predicted = denoise(weights, x, torch.full_like(t, step))
+        clean = (x - (1 - now) ** 0.5 * predicted) / now**0.5
+        x = then**0.5 * clean + (1 - then) ** 0.5 * predicted
+    refined = norm(weights, "proj.1", conv(weights, "proj.0", x))
+    losses["loss_kd"] = ((refined - latent) ** 2).mean()
+    at_t = alpha_bar[t].float().reshape(-1, 1, 1, 1)
+    noisy = at_t**0.5 * latent + (1 - at_t) ** 0.5 * noise
+    losses["loss_diffusion"] = ((denoise(weights, noisy, t) - noise) ** 2).mean()
+    return losses
+
+
+def denoise(weights: Weights, x: Tensor, t: Tensor) -> Tensor:
+    """Predict the noise in x at steps t (N,)."""
+    x = x + weights["denoiser.time_embedding.weight"][t].reshape(*x.shape[:2], 1, 1)
+    x = bottleneck(weights, "denoiser.net.0", x)
+    x = bottleneck(weights, "denoiser.net.1", x)
+    return norm(weights, "denoiser.net.3", conv(weights, "denoiser.net.2", x))
+
+
+def bottleneck(weights: Weights, name: str, x: Tensor) -> Tensor:
+    """1x1, 3x3, 1x1 convolutions with norm, ReLU between them, and the identity."""
+    y = torch.relu(norm(weights, f"{name}.block.1", conv(weights, f"{name}.block.0", x)))
+    y = torch.relu(norm(weights, f"{name}.block.4", conv(weights, f"{name}.block.3", y)))
+    return x + norm(weights, f"{name}.block.7", conv(weights, f"{name}.block.6", y))
+
+
+def conv(weights: Weights, name: str, x: Tensor) -> Tensor:
+    """Convolve, keeping height and width."""
+    kernel = weights[f"{name}.weight"]
+    return F.conv2d(x, kernel, weights[f"{name}.bias"], padding=kernel.shape[2] // 2)
+
+
+def norm(weights: Weights, name: str, x: Tensor) -> Tensor:
+    """Batch norm in training."""
+    return F.batch_norm(x, None, None, weights[f"{name}.weight"], weights[f"{name}.bias"], training=True)
