@@ -75,21 +75,21 @@ def norm_folded(conv: Conv1x1, norm: nn.Module, x: Tensor) -> tuple[Tensor, Tens
         x: its input (N, C, H, W).
     """
     count = x.numel() // x.shape[1]
-    if type(norm) is not BatchNorm2d or not norm.training or count == 1:
+    if type(norm) is not BatchNorm2d or not norm.training or norm.momentum is None or count == 1:
         return None
     with torch.autocast(x.device.type, enabled=False):
         weight, rows = conv.weight.flatten(1), x.permute(0, 2, 3, 1).flatten(0, 2).float()
         mean = rows.mean(dim=0)
         covariance = rows.t() @ rows / count - torch.outer(mean, mean)
-        mean = weight @ mean
+        mean = weight @ mean + conv.bias
         var = (weight @ covariance * weight).sum(dim=1).clamp(min=0)
         scale = norm.weight * (var + norm.eps).rsqrt()
-    if norm.track_running_stats:
+    if norm.momentum:  # none while activations are recomputed
         with torch.no_grad():
             norm.num_batches_tracked.add_(1)
-            norm.running_mean.lerp_(mean + conv.bias, norm.momentum)
+            norm.running_mean.lerp_(mean, norm.momentum)
             norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
-    return weight * scale[:, None], norm.bias - mean * scale
+    return weight * scale[:, None], norm.bias + (conv.bias - mean) * scale
 
 
 class Bottleneck(nn.Module):

@@ -25,12 +25,12 @@ def recompute(module: nn.Module, function: Callable[..., Tensor], *args: Tensor 
 
 @contextmanager
 def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    norms = [(m, m.track_running_stats, m.momentum) for m in module.modules() if isinstance(m, _BatchNorm)]
+    norms = [(m, m.momentum, m.num_batches_tracked) for m in module.modules() if isinstance(m, _BatchNorm)]
     for norm, _, _ in norms:
-        # Detectron2's NaiveSyncBatchNorm looks at the momentum only, torch's norms at the first.
-        norm.track_running_stats, norm.momentum = False, 0.0
+        # Not track_running_stats: the pass would save other tensors than the first one did.
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm, tracked, momentum in norms:
-            norm.track_running_stats, norm.momentum = tracked, momentum
+        for norm, momentum, tracked in norms:
+            norm.momentum, norm.num_batches_tracked = momentum, tracked

@@ -1,0 +1,160 @@
+"""The distiller against its plain transcription: the same numbers, for less memory, in a counted number of passes."""
+
+import copy
+
+import pytest
+import torch
+from reference_diffkd import reference_losses
+from torch import nn
+
+from diffkd_d2.diffusion.layers import BatchNorm2d, Bottleneck
+from diffkd_d2.distillers import DiffKD
+
+
+def randomised(module: nn.Module) -> nn.Module:
+    """Give norms weights and biases that a mistake would show."""
+    for m in module.modules():
+        if isinstance(m, BatchNorm2d):
+            nn.init.normal_(m.weight, 1.0, 0.3)
+            nn.init.normal_(m.bias, 0.0, 0.3)
+    return module
+
+
+def run(distiller, student, teacher, seed):
+    """Return losses, the gradient of their sum at student and parameters, and the buffers."""
+    torch.manual_seed(seed)
+    student = student.clone().requires_grad_()
+    losses = {k: v for k, v in distiller(student, teacher).items() if k.startswith("loss_")}
+    sum(losses.values()).backward()
+    gradients = {"student": student.grad, **{n: p.grad for n, p in distiller.named_parameters()}}
+    distiller.zero_grad()
+    return losses, gradients, {n: b.clone() for n, b in distiller.named_buffers()}
+
+
+def run_reference(distiller, student, teacher, seed, channels):
+    torch.manual_seed(seed)
+    n, _, h, w = student.shape
+    student = student.clone().requires_grad_()
+    start, noise = (torch.randn(n, h, w, channels).permute(0, 3, 1, 2) for _ in range(2))
+    weights = dict(distiller.named_parameters())
+    losses = reference_losses(weights, student, teacher, start, noise, torch.randint(1000, (n,)))
+    sum(losses.values()).backward()
+    gradients = {"student": student.grad, **{n: p.grad for n, p in weights.items()}}
+    distiller.zero_grad()
+    return losses, gradients
+
+
+def assert_equal_gradients(ours, theirs):
+    """Compare relative to the largest entry of all: biases before a batch norm have rounding for a gradient."""
+    scale = max(g.abs().max() for g in theirs.values())
+    for name, gradient in theirs.items():
+        assert (ours[name] - gradient).abs().max() < 2e-5 * scale, name
+    assert (ours["student"] - theirs["student"]).abs().max() < 2e-4 * theirs["student"].abs().max()
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize(("latent", "count"), [(None, 1), (None, 3), (16, 2)])
+def test_losses_and_gradients_are_those_of_the_formulas(latent, count, recompute):
+    distiller = randomised(DiffKD(24, 32, latent_channels=latent, recompute=recompute))
+    distiller.standardize.eval()
+    student, teacher = torch.randn(count, 24, 9, 13), torch.randn(count, 32, 9, 13)
+    standard = distiller.standardize(teacher)
+    expected, gradients = run_reference(distiller, student, standard, 5, latent or 32)
+    losses, ours, _ = run(distiller, student, teacher, 5)
+    assert set(losses) == set(expected)
+    for name, loss in expected.items():
+        torch.testing.assert_close(losses[name], loss, rtol=2e-5, atol=1e-6)
+    assert_equal_gradients(ours, gradients)
+
+
+def test_recomputation_leaves_the_statistics_as_one_pass_does():
+    plain = randomised(DiffKD(8, 16))
+    again = copy.deepcopy(plain)
+    again.recompute = True
+    student, teacher = torch.randn(2, 8, 6, 7), torch.randn(2, 16, 6, 7)
+    results = [run(d, student, teacher, 1) for d in (plain, again)]
+    for name, buffer in results[0][2].items():
+        torch.testing.assert_close(results[1][2][name], buffer, msg=name)
+    assert results[0][2]["denoiser.net.3.num_batches_tracked"] == 6
+    assert_equal_gradients(results[1][1], results[0][1])
+
+
+def saved_bytes(function) -> int:
+    """Bytes of the storages that a forward pass keeps for its backward pass."""
+    storages = {}
+
+    def keep(x):
+        storages[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        kept.append(x)
+        return x
+
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        function()
+    return sum(storages.values())
+
+
+def test_recomputation_keeps_a_third_of_the_references_activations_at_most():
+    plain, again = DiffKD(256, 256), DiffKD(256, 256, recompute=True)
+    student, teacher = torch.randn(1, 256, 20, 28, requires_grad=True), torch.randn(1, 256, 20, 28)
+    noise, t = torch.randn_like(teacher), torch.randint(1000, (1,))
+    weights = dict(plain.named_parameters())
+    parameters = sum(p.numel() * 4 for p in plain.parameters())
+    reference = saved_bytes(lambda: reference_losses(weights, student, teacher, noise, noise, t)) - parameters
+    kept = saved_bytes(lambda: plain(student, teacher)) - parameters
+    assert kept < reference
+    less = saved_bytes(lambda: again(student, teacher)) - parameters
+    assert less < reference / 3
+
+
+@pytest.mark.parametrize("channels", [8, 64])
+def test_a_bottleneck_whose_norm_is_folded_is_the_bottleneck(channels):
+    folded = randomised(Bottleneck(channels, 4, BatchNorm2d))
+    plain = copy.deepcopy(folded)
+    x, shift = torch.randn(2, channels, 5, 6) + 3, torch.randn(channels)
+    y, rest = folded(x, shift)
+    moved = x + shift[:, None, None]
+    expected = moved + plain.block(moved)
+    torch.testing.assert_close(y + rest[:, None, None], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(folded.state_dict(), plain.state_dict(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(folded.pooled(x + shift[:, None, None]), expected.mean(dim=(2, 3)), rtol=1e-4, atol=1e-4)
+    folded.eval()
+    plain.load_state_dict(folded.state_dict())
+    plain.eval()
+    torch.testing.assert_close(folded(x, None)[0], x + plain.block(x), rtol=1e-4, atol=1e-4)
+
+
+def test_without_gradient_steps_the_kd_loss_takes_the_affine_path():
+    torch.manual_seed(0)
+    distiller = DiffKD(6, 8, grad_steps=0)
+    student, teacher = torch.randn(2, 6, 4, 4, requires_grad=True), torch.randn(2, 8, 4, 4)
+    loss = distiller(student, teacher)["loss_kd"]
+    found = torch.autograd.grad(loss, [student, *distiller.denoiser.parameters()], allow_unused=True)
+    assert found[0].abs().sum() > 0 and found[1:] == (None,) * len(found[1:])
+    with pytest.raises(ValueError, match="grad_steps"):
+        DiffKD(6, 8, grad_steps=6)
+
+
+def test_the_last_gradient_steps_of_all_are_all():
+    full = randomised(DiffKD(6, 8))
+    last = copy.deepcopy(full)
+    last.grad_steps = 5
+    student, teacher = torch.randn(2, 6, 4, 4), torch.randn(2, 8, 4, 4)
+    assert_equal_gradients(run(last, student, teacher, 3)[1], run(full, student, teacher, 3)[1])
+    last.grad_steps = 1
+    one = run(last, student, teacher, 3)
+    torch.testing.assert_close(one[0], run(copy.deepcopy(full), student, teacher, 3)[0], rtol=1e-3, atol=1e-3)
+
+
+def test_a_stride_takes_the_same_positions_of_all_maps():
+    distiller = DiffKD(3, 3, stride=2)
+    positions = torch.arange(5.0 * 7).view(1, 1, 5, 7)
+    seen = set()
+    for _ in range(20):
+        student, teacher, mask = distiller._subsample(positions, positions + 100, positions > 3)
+        assert torch.equal(teacher, student + 100) and torch.equal(mask, student > 3)
+        assert student[0, 0, 0, 1] - student[0, 0, 0, 0] == 2 and student[0, 0, 1, 0] - student[0, 0, 0, 0] == 14
+        seen.add(student[0, 0, 0, 0].item())
+    assert seen == {0, 1, 7, 8}
+    out = distiller(torch.randn(2, 3, 1, 9), torch.randn(2, 3, 1, 9))
+    assert torch.isfinite(out["loss_kd"])
