@@ -5,11 +5,14 @@ python tools/benchmark.py --config-file configs/coco/diffkd_r50.py --size 320x44
 python tools/benchmark.py --config-file configs/shapes/diffkd_r18.py --loader      # the config's own images
 
 Everything runs in one process, interleaved, `--repeats` times; medians and the spread (quartiles) are reported. Weights
-are random: they do not change the cost.
+are random: they do not change the cost. On a machine that others use too, `--clock cpu` counts the processor's time of
+this process (set OMP_NUM_THREADS=1: threads that spin count as busy). Memory is the most bytes of tensors that a step
+holds beyond models and inputs: on CUDA the allocator's peak, on a CPU the sum of torch's allocations.
 """
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
@@ -20,6 +23,8 @@ import torch
 from detectron2.config import instantiate
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -28,8 +33,11 @@ from diffkd_d2.distillers import DiffKD, Mimic
 from diffkd_d2.engine.setup import build_loader, load_config
 from diffkd_d2.engine.trainer import DTYPES
 from diffkd_d2.errors import UserError, one_line_errors
+from tools.cost_model import forward_macs, saved_bytes
 
 OBJECTS = 8
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+Pair = tuple[DiffKD, torch.Tensor, torch.Tensor]
 
 
 def synthetic_batch(count: int, height: int, width: int, classes: int) -> list[dict]:
@@ -87,9 +95,9 @@ def jobs(model: DistilledModel, mimic: DistilledModel, batch: list[dict]) -> dic
     }
 
 
-def parts(model: DistilledModel, batch: list[dict]) -> dict[str, Callable[[], object]]:
-    """Return the parts of DiffKD, over all points, on the features of this batch."""
-    seen: list[tuple[DiffKD, torch.Tensor, torch.Tensor]] = []
+def features(model: DistilledModel, batch: list[dict]) -> list[Pair]:
+    """Return each DiffKD of the model with the pair of features that it gets from this batch."""
+    seen: list[Pair] = []
     hooks = [
         p.distiller.register_forward_pre_hook(lambda m, args: seen.append((m, args[0].detach(), args[1])))
         for p in model.points
@@ -98,7 +106,37 @@ def parts(model: DistilledModel, batch: list[dict]) -> dict[str, Callable[[], ob
         model(batch)
     for hook in hooks:
         hook.remove()
-    seen = [row for row in seen if isinstance(row[0], DiffKD)]
+    return [row for row in seen if isinstance(row[0], DiffKD)]
+
+
+def against_formula(seen: list[Pair], images: int) -> dict[str, dict[str, float]]:
+    """Return GMAC and MB of the distillers' forward pass per image, counted and by `cost_model`."""
+    storages: dict[int, int] = {}
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        if not isinstance(x, torch.nn.Parameter) and x.data_ptr() not in weights:
+            storages[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+            held.append(x)
+        return x
+
+    held: list[torch.Tensor] = []
+    weights = {p.data_ptr() for d, _, _ in seen for p in d.parameters()}
+    macs = kept = 0
+    with FlopCounterMode(display=False) as counter, saved_tensors_hooks(keep, lambda x: x):
+        for distiller, student, teacher in seen:
+            distiller(student.requires_grad_(), teacher)
+    for distiller, student, _ in seen:
+        positions = math.prod([len(student), *(n // distiller.stride for n in student.shape[2:])])
+        macs += forward_macs(distiller, positions)
+        kept += saved_bytes(distiller, positions)
+    return {
+        "gmac_per_image": {"formula": macs / 1e9 / images, "counted": counter.get_total_flops() / 2e9 / images},
+        "mb_per_image": {"formula": kept / 1e6 / images, "counted": sum(storages.values()) / 1e6 / images},
+    }
+
+
+def parts(model: DistilledModel, seen: list[Pair]) -> dict[str, Callable[[], object]]:
+    """Return the parts of DiffKD, over all points, on these features."""
 
     def backward() -> None:
         for distiller, student, teacher in seen:
@@ -123,18 +161,20 @@ def parts(model: DistilledModel, batch: list[dict]) -> dict[str, Callable[[], ob
     }
 
 
-def measure(work: dict[str, Callable], repeats: int, device: str, dtype: torch.dtype | None) -> dict[str, list[float]]:
+def measure(
+    work: dict[str, Callable], repeats: int, device: str, dtype: torch.dtype | None, clock: Callable[[], float]
+) -> dict[str, list[float]]:
     """Return seconds of each job, interleaved; the first round warms up and does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for i in range(repeats + 1):
         for name, job in work.items():
             with EventStorage(), torch.autocast(device, dtype, enabled=dtype is not None):
                 _synchronise(device)
-                start = time.perf_counter()
+                start = clock()
                 job()
                 _synchronise(device)
             if i:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return seconds
 
 
@@ -174,6 +214,7 @@ def run(args: argparse.Namespace) -> dict:
         "device": args.device,
         "amp": args.amp,
         "threads": torch.get_num_threads(),
+        "clock": args.clock,
     }
     if args.device == "cuda":
         report["gpu"] = torch.cuda.get_device_name()
@@ -190,7 +231,10 @@ def run(args: argparse.Namespace) -> dict:
         batch = synthetic_batch(args.batch, height, width, classes=3)
         report["size"] = args.size
     report["batch"] = len(batch)
-    seconds = measure({**jobs(model, mimic, batch), **parts(model, batch)}, args.repeats, args.device, dtype)
+    seen = features(model, batch)
+    work = {**jobs(model, mimic, batch), **parts(model, seen)}
+    seconds = measure(work, args.repeats, args.device, dtype, CLOCKS[args.clock])
+    report["distillers"] = against_formula(seen, len(batch))
     report["medians"] = {name: statistics.median(times) for name, times in seconds.items()}
     report["quartiles"] = {name: statistics.quantiles(times, n=4)[::2] for name, times in seconds.items()}
     medians = report["medians"]
@@ -198,7 +242,6 @@ def run(args: argparse.Namespace) -> dict:
     report["ratio_to_floor"] = statistics.median(ratios)
     report["mimic_ratio_to_floor"] = medians["mimic_step"] / medians["floor"]
     report["images_per_second"] = len(batch) / medians["distill_step"]
-    work = jobs(model, mimic, batch)
     report["memory"] = {n: peak_memory(work[n], args.device, dtype) for n in ("floor", "mimic_step", "distill_step")}
     report["memory_ratio_to_floor"] = report["memory"]["distill_step"] / report["memory"]["floor"]
     if args.loader:
@@ -217,6 +260,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
     parser.add_argument("--amp", choices=[*DTYPES], help="autocast to this type")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--clock", default="wall", choices=[*CLOCKS])
     parser.add_argument("--json", type=Path, help="write the report here")
     parser.add_argument("opts", nargs="*", help="key=value overrides of the config")
     args = parser.parse_args()
@@ -228,6 +272,8 @@ def main() -> None:
     print(f"{report['images_per_second']:.2f} images per second")
     for name in ("ratio_to_floor", "mimic_ratio_to_floor", "memory_ratio_to_floor"):
         print(f"{name:28} {report[name]:9.3f}")
+    for name, pair in report["distillers"].items():
+        print(f"distillers, {name:16} {pair['counted']:9.2f} (by the formula {pair['formula']:.2f})")
     if "bottleneck" in report:
         print(f"the bottleneck is the {report['bottleneck']}")
     if args.json:

@@ -22,7 +22,8 @@ train = dict(
     max_skipped=10,
     # True: where only distillation losses are not finite, the step is taken without them.
     drop_distill=False,
-    ddp=dict(broadcast_buffers=False, find_unused_parameters=False),
+    # gradient_as_bucket_view: gradients live in DDP's buckets, not beside them.
+    ddp=dict(broadcast_buffers=False, find_unused_parameters=False, gradient_as_bucket_view=True),
     checkpointer=dict(period=5000, max_to_keep=3),
     eval_period=5000,
     log_period=20,

@@ -21,6 +21,11 @@ class BatchNorm2d(nn.BatchNorm2d):
         return super().forward(x)
 
 
+def channels_last(*maps: Tensor) -> list[Tensor]:
+    """Lay maps (N, C, H, W) out so that 1x1 convolutions are matrix products of views."""
+    return [m.contiguous(memory_format=torch.channels_last) for m in maps]
+
+
 def normal_like(x: Tensor) -> Tensor:
     """Return standard normal noise, float32, of the shape of x (N, C, H, W), laid out as channels_last.
 

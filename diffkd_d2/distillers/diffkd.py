@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..diffusion import AutoEncoder, Denoiser, NoiseMatcher, NoiseSchedule, Standardize
-from ..diffusion.layers import BatchNorm2d, Conv1x1, NormFactory, lowered, normal_like
+from ..diffusion.layers import BatchNorm2d, Conv1x1, NormFactory, channels_last, lowered, normal_like
 from ..diffusion.recompute import recompute
 from .losses import check_channels, masked_kl, masked_mse
 
@@ -26,7 +26,7 @@ class DiffKD(nn.Module):
         grad_steps: the gradient of `loss_kd` passes through the last so many denoiser evaluations only; through
             the earlier ones it takes the affine path of the DDIM step. None: through all.
         stride: take every `stride`-th position along both axes, from a random offset.
-        recompute: keep no activations of the denoiser and the matcher; the backward pass computes them again.
+        recompute: keep no activations of the denoiser; the backward pass computes them again.
         kd_weight: factor on `loss_kd`.
         diffusion_weight: factor on `loss_diffusion`, which reaches the denoiser only.
         ae_weight: factor on `loss_ae`, which reaches the autoencoder only.
@@ -90,8 +90,7 @@ class DiffKD(nn.Module):
         if student.dim() == 2:
             student, teacher = student[:, :, None, None], teacher[:, :, None, None]
         student, teacher, mask = self._subsample(student, teacher, mask)
-        # Convolutions of 1x1 are then plain matrix products, and norms read each position once.
-        student, teacher = (f.contiguous(memory_format=torch.channels_last) for f in (student, teacher))
+        student, teacher = channels_last(student, teacher)
         latent, losses = self.encode(teacher, mask)
         refined, gamma = self.refine(student)
         if self.logits:

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from ..diffusion import Standardize
+from ..diffusion.layers import Conv1x1, channels_last
 from .losses import check_channels, masked_mse
 
 
@@ -18,7 +19,7 @@ class Mimic(nn.Module):
         super().__init__()
         self.student_channels, self.teacher_channels = student_channels, teacher_channels
         self.standardize = Standardize(teacher_channels)
-        self.align = nn.Conv2d(student_channels, teacher_channels, 1)
+        self.align = Conv1x1(student_channels, teacher_channels)
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """Return `loss_kd`, the MSE to the standardised teacher feature.
@@ -33,5 +34,6 @@ class Mimic(nn.Module):
         """
         check_channels("student", student, self.student_channels)
         check_channels("teacher", teacher, self.teacher_channels)
+        student, teacher = channels_last(student, teacher)
         target = self.standardize(teacher, mask)
         return {"loss_kd": masked_mse(self.align(student), target, mask)}

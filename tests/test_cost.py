@@ -1,0 +1,96 @@
+"""The cost of a distillation step: counted, so that a pass too many fails here, and as the formulas say."""
+
+from collections import Counter
+
+import pytest
+import torch
+from test_diffkd_reference import saved_bytes as kept_by
+from test_distilled_model import Net, images
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from diffkd_d2.distilled_model import DistilledModel, DistillPoint
+from diffkd_d2.distillers import DiffKD
+from tools.cost_model import forward_macs, saved_bytes
+
+OPTIONS = [
+    dict(),
+    dict(latent_channels=16),
+    dict(num_function_evals=1),
+    dict(recompute=True),
+    dict(latent_channels=16, recompute=True, num_function_evals=3),
+]
+
+
+class CountOperations(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.count = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count[function.overloadpacket.__name__] += 1
+        return function(*args, **(kwargs or {}))
+
+
+def pair(height, width, count=2):
+    return torch.randn(count, 24, height, width, requires_grad=True), torch.randn(count, 32, height, width)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_multiply_accumulates_are_as_the_formula_says(options):
+    distiller, counts = DiffKD(24, 32, **options), []
+    for size in ((8, 12), (4, 6)):
+        with FlopCounterMode(display=False) as counter:
+            distiller(*pair(*size))
+        counts.append(counter.get_total_flops() // 2)
+    # The difference of two sizes leaves out what does not depend on the size: the folding of weights, a linear layer.
+    expected = forward_macs(distiller, 2 * 8 * 12) - forward_macs(distiller, 2 * 4 * 6)
+    assert counts[0] - counts[1] == expected
+    assert counts[0] - forward_macs(distiller, 2 * 8 * 12) < 0.1 * counts[0]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_bytes_kept_for_the_backward_pass_are_as_the_formula_says(options):
+    distiller = DiffKD(24, 32, **options)
+    maps = [pair(*size) for size in ((16, 24), (8, 12))]
+    large, small = (kept_by(lambda m=m: distiller(*m)) for m in maps)
+    assert large - small == saved_bytes(distiller, 2 * 16 * 24) - saved_bytes(distiller, 2 * 8 * 12)
+
+
+def test_cost_grows_with_evaluations_by_the_same_amount_each():
+    macs = [forward_macs(DiffKD(24, 32, num_function_evals=n), 100) for n in (1, 2, 3, 5)]
+    assert macs[3] - macs[2] == 2 * (macs[2] - macs[1]) == 2 * (macs[1] - macs[0]) > 0
+
+
+def test_operations_of_a_step():
+    distiller = DiffKD(24, 32)
+    student, teacher = pair(8, 12)
+    with CountOperations() as forward:
+        losses = distiller(student, teacher)
+    with CountOperations() as backward:
+        (losses["loss_kd"] + losses["loss_diffusion"]).backward()
+    passes = 5 + 1
+    # Two 3x3 convolutions for each pass of the denoiser, one in the matcher.
+    assert forward.count["convolution"] == backward.count["convolution_backward"] == 2 * passes + 1
+    # 1x1 before and after each 3x3 (in the matcher after pooling), one behind the bottlenecks; align, proj, pred.
+    assert forward.count["addmm"] == 5 * passes + 2 + 3
+    # Each pass: two in each bottleneck (the third is folded) and the last; two in the matcher; proj; standardise.
+    assert forward.count["native_batch_norm"] == 5 * passes + 2 + 1 + 1
+    assert backward.count["native_batch_norm_backward"] == 5 * passes + 2 + 1
+    # What a layout that changes midway, or a cast, would add.
+    assert forward.count["_to_copy"] == 0 and forward.count["clone"] == 2 and backward.count["clone"] == 0
+    assert forward.count["_local_scalar_dense"] == backward.count["_local_scalar_dense"] == 0
+
+
+def test_passes_of_a_step_of_the_whole_model():
+    points = [DistillPoint("backbone", "backbone", DiffKD(4, 6), key=k) for k in ("p2", "p3")]
+    model = DistilledModel(Net(4), Net(6), points).train()
+    calls = Counter()
+    watched = {"student": model.student.backbone, "teacher": model.teachers[0].backbone}
+    watched.update({f"denoiser_{p.name}": p.distiller.denoiser for p in points})
+    for name, module in watched.items():
+        module.register_forward_hook(lambda m, args, out, name=name: calls.update([name]))
+    losses = model(images((32, 32), (32, 32)))
+    sum(losses.values()).backward()
+    assert calls == {"student": 1, "teacher": 1, "denoiser_p2": 6, "denoiser_p3": 6}
+    assert model.teachers[0].head_calls == 0
