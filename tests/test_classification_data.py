@@ -1,5 +1,6 @@
 """Loaders and evaluator of classification: what is read, what is skipped, what is counted."""
 
+import io
 import logging
 import pickle
 
@@ -53,7 +54,9 @@ def test_each_image_of_the_test_set_comes_once_with_its_label(folder):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_damaged_images_are_skipped_counted_and_named(folder, workers, caplog):
     damage(folder / "val/bee/1.png")
-    (folder / "val/cat/0.png").write_bytes(b"")
+    photo = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8)).save(photo, "JPEG")
+    (folder / "val/cat/0.png").write_bytes(photo.getvalue()[: photo.tell() // 2])
     loader = build_classification_test_loader(images(folder, "val"), 2, workers, max_corrupt=0.25)
     with caplog.at_level(logging.WARNING):
         seen = torch.cat([b["image"][:, 0, 0, 0] for b in loader]).tolist()
