@@ -79,6 +79,11 @@ def test_the_learning_rate_follows_the_batch_only_where_it_is_asked_to():
     assert cfg.optimizer.lr == pytest.approx(0.2)
     cfg.train.lr_reference_batch = None
     assert scale_learning_rate(cfg) == "0.2, not scaled to the batch"
+    cfg.dataloader.train.pop("total_batch_size")  # a loader of one's own need not say it
+    assert scale_learning_rate(cfg) == "0.2, not scaled to the batch"
+    cfg.train.lr_reference_batch = 256
+    with pytest.raises(UserError, match="needs optimizer.lr and"):
+        scale_learning_rate(cfg)
 
 
 @pytest.mark.parametrize("stem", ["diffkd_r34_r18", "diffkd_r50_effnetb0", "diffkd_swinl_r50", "teacher_r56"])

@@ -18,20 +18,25 @@ def scale_learning_rate(cfg: DictConfig) -> str:
 
     The batch is that of a step over all processes and accumulated batches. Without the option nothing is scaled:
     the number of GPUs alone changes neither the learning rate nor the batch.
+
+    Raises:
+        UserError: if `train.accumulate` is below 1, or the batch to scale to is not in the config.
     """
-    images, reference = images_per_step(cfg), cfg.train.lr_reference_batch
-    given = float(cfg.optimizer.lr)
+    images, reference, given = images_per_step(cfg), cfg.train.lr_reference_batch, OmegaConf.select(cfg, "optimizer.lr")
     if not reference:
-        return f"{given:g}, not scaled to the batch"
+        return f"{given}, not scaled to the batch"
+    if images is None or given is None:
+        raise UserError("train.lr_reference_batch needs optimizer.lr and dataloader.train.total_batch_size")
     cfg.optimizer.lr = given * images / reference
     return f"{cfg.optimizer.lr:g} = {given:g} x {images} / {reference} (train.lr_reference_batch)"
 
 
-def images_per_step(cfg: DictConfig) -> int:
-    """Return how many images one update of the weights sees; UserError where `train.accumulate` is below 1."""
+def images_per_step(cfg: DictConfig) -> int | None:
+    """Return how many images one update of the weights sees; None where the loader does not say."""
     if cfg.train.accumulate < 1:
         raise UserError(f"train.accumulate is {cfg.train.accumulate}, expected at least 1")
-    return cfg.dataloader.train.total_batch_size * cfg.train.accumulate
+    batch = OmegaConf.select(cfg, "dataloader.train.total_batch_size")
+    return None if batch is None else batch * cfg.train.accumulate
 
 
 def check_classes(loader: Any, model: nn.Module) -> None:
@@ -51,8 +56,10 @@ def log_recipe(cfg: DictConfig, learning_rate: str, loader: Any, model: Distille
         model: student, teachers and points.
         schedule: of the learning rate, a function of the fraction done.
     """
-    images, world = images_per_step(cfg), comm.get_world_size()
-    share = f"{images // world // cfg.train.accumulate} x {world} process(es) x {cfg.train.accumulate} accumulated"
+    images, world, accumulate = images_per_step(cfg), comm.get_world_size(), cfg.train.accumulate
+    batch = "as the loader has it"
+    if images is not None:
+        batch = f"{images} = {images // world // accumulate} x {world} process(es) x {accumulate} accumulated"
     length = f"{cfg.train.max_iter} iterations"
     if hasattr(loader, "dataset") and hasattr(loader, "augmentation"):
         size = len(loader.dataset)
@@ -60,11 +67,11 @@ def log_recipe(cfg: DictConfig, learning_rate: str, loader: Any, model: Distille
         augmentation = loader.augmentation()
     else:
         augmentation = OmegaConf.select(cfg, "dataloader.train.mapper.augmentations", default="as the loader has it")
-    factors = ", ".join(f"{schedule(done):.3g}" for done in (*(i / 10 for i in range(10)), 1 - 1e-9))
+    factors = ", ".join(f"{schedule(done):.3g}" for done in (*(i / 10 for i in range(10)), 0.999))
     points = ", ".join(f"{p.name} ({type(p.distiller).__name__}, weight {p.weight:g})" for p in model.points)
     lines = {
         "learning rate": learning_rate,
-        "batch": f"{images} = {share}",
+        "batch": batch,
         "length": length,
         "schedule": f"learning rate times {factors} at each tenth of the length",
         "optimizer": _optimizer_words(cfg.optimizer),
