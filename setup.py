@@ -46,6 +46,6 @@ setup(
     extras_require={
         "timm": ["timm>=1.0"],
         "cityscapes": ["cityscapesscripts", "shapely"],
-        "dev": ["diffusers", "pytest", "ruff"],
+        "dev": ["diffusers", "hypothesis", "pytest", "ruff"],
     },  # the tested versions: requirements.txt
 )

@@ -100,7 +100,7 @@ def _polygon_serves(polygon: Sequence[float], height: int | None, width: int | N
 def rle_counts(counts: str | bytes | Sequence[int]) -> list[int]:
     """Return the run lengths of an RLE: COCO's compressed text (six bits a character, differences), or the list."""
     if not isinstance(counts, str | bytes):
-        return [int(c) if c >= 0 else -1 << 62 for c in counts]
+        return list(counts)
     text = counts.encode() if isinstance(counts, str) else counts
     runs: list[int] = []
     value = shift = 0

@@ -12,6 +12,8 @@ import pycocotools.coco
 
 from ..errors import UserError
 
+MAX_SIDE = 1 << 20  # pixels of an image's height or width
+
 _COCO = pycocotools.coco.COCO
 
 
@@ -55,7 +57,7 @@ def check_coco(data: dict[str, Any], file: str) -> None:
         where = f"{file}: image {i} (id {image['id']})"
         _require(isinstance(image.get("file_name"), str) and image["file_name"] != "", where, "file_name", image)
         for key in ("height", "width"):
-            _require(_is_number(image.get(key)) and image[key] >= 1 and image[key] % 1 == 0, where, key, image)
+            _require(_is_side(image.get(key)), where, key, image)
     for i, category in enumerate(categories):
         where = f"{file}: category {i} (id {category['id']})"
         _require(isinstance(category.get("name"), str), where, "name", category)
@@ -78,8 +80,10 @@ def _check_annotation(annotation: dict[str, Any], where: str, categories: set[in
     segmentation = annotation.get("segmentation") or []
     if isinstance(segmentation, dict):
         counts, size = segmentation.get("counts"), segmentation.get("size")
-        _require(isinstance(counts, str) or _is_numbers(counts), where, "segmentation.counts", annotation)
-        _require(_is_numbers(size, 2) and all(isinstance(x, int) for x in size), where, "segmentation.size", annotation)
+        runs = isinstance(counts, list) and all(_is_id(x) and 0 <= x < 1 << 31 for x in counts)
+        _require(isinstance(counts, str) or runs, where, "segmentation.counts", annotation)
+        sides = _is_numbers(size, 2) and all(_is_side(x) and _is_id(x) for x in size)
+        _require(sides, where, "segmentation.size", annotation)
     else:
         polygons = isinstance(segmentation, list) and all(_is_numbers(p) for p in segmentation)
         _require(polygons, where, "segmentation", annotation)
@@ -114,6 +118,10 @@ def _require(holds: bool, where: str, key: str, record: dict) -> None:
 
 def _is_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_side(value: Any) -> bool:
+    return _is_number(value) and 1 <= value <= MAX_SIDE and value % 1 == 0
 
 
 def _is_number(value: Any) -> bool:
