@@ -34,7 +34,8 @@ def good() -> dict:
         for i, m in enumerate(masks)
     ]
     images = [dict(id=i, file_name=f"{i}.png", height=10, width=10) for i in range(2)]
-    return dict(images=images, categories=[dict(id=i, name=str(i)) for i in (1, 2)], annotations=annotations)
+    data = dict(images=images, categories=[dict(id=i, name=str(i)) for i in (1, 2)], annotations=annotations)
+    return json.loads(json.dumps(data))  # nothing shared, since tests change it in place
 
 
 class Folder:

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 
 REPO = Path(__file__).resolve().parents[2]
+STARTED = re.compile(r"Starting training from iteration (\d+)")
+SAVING = "Saving checkpoint to"
 # What the clock decides is not compared.
 CLOCK = ("time", "eta_seconds", "data_time", "rank_data_time")
 TINY = [
@@ -44,7 +46,7 @@ def command(out: Path, *overrides: str, config: str = "configs/shapes/diffkd_r18
 
 def environment(datasets: Path) -> dict[str, str]:
     """Return the environment of a run: one thread, this repository first."""
-    path = os.pathsep.join([str(REPO), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(REPO), str(REPO / "tests/faults"), *filter(None, [os.environ.get("PYTHONPATH")])])
     return dict(os.environ, DETECTRON2_DATASETS=str(datasets), OMP_NUM_THREADS="1", PYTHONPATH=path)
 
 
@@ -62,20 +64,24 @@ def finish(words: Sequence[str], datasets: Path, log: Path) -> None:
     assert code == 0, log.read_text()[-3000:]
 
 
-def kill_in_training(process: subprocess.Popen, out: Path, log: Path, delay: float | None) -> Killed | None:
-    """SIGKILL the run `delay` seconds after its first iteration began, or (None) as soon as it writes a checkpoint.
+def kill_in_training(
+    process: subprocess.Popen, out: Path, log: Path, checkpoints: int, delay: float | None
+) -> Killed | None:
+    """SIGKILL the run some seconds after it began, once it has begun to write so many checkpoints.
 
-    Returns None where the run ended before.
+    `delay` None: while it writes the last of these. Returns None where the run ended before.
     """
-    starts, moment = len(started_from(log)), None
+    starts, saves, moment = len(started_from(log)), log.read_text().count(SAVING), None
     while process.poll() is None:
         if moment is None:
-            moment = time.monotonic() if len(started_from(log)) > starts else None
+            text = log.read_text()
+            begun = len(STARTED.findall(text)) > starts and text.count(SAVING) >= saves + checkpoints
+            moment = time.monotonic() if begun else None
         elif delay is None and any(out.glob("*.partial")):
             break
         elif delay is not None and time.monotonic() >= moment + delay:
             break
-        time.sleep(0.001 if moment else 0.05)
+        time.sleep(0.001)
     if process.poll() is not None:
         return None
     process.send_signal(signal.SIGKILL)
@@ -85,7 +91,7 @@ def kill_in_training(process: subprocess.Popen, out: Path, log: Path, delay: flo
 
 def started_from(log: Path) -> list[int]:
     """Return the first iterations of all runs in a log."""
-    return [int(x) for x in re.findall(r"Starting training from iteration (\d+)", log.read_text())]
+    return [int(x) for x in STARTED.findall(log.read_text())]
 
 
 def last_checkpoint(out: Path) -> int:

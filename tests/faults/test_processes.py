@@ -1,0 +1,114 @@
+"""Several processes on gloo: the same gradients, one end for all, restarts, two machines."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from harness import REPO, command, differences, environment, finish, read_metrics, start, started_from
+
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def torchrun(count: int, *options: str) -> list[str]:
+    """Return the beginning of a command line."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
+    return [*launcher, "--master-port", str(free_port()), *options]
+
+
+@pytest.mark.parametrize("config", ["shapes/semantic_diffkd_r18", "shapes/semantic_mimic_r18"])
+def test_gradients_do_not_depend_on_the_number_of_processes(config, tiny_datasets, tmp_path):
+    """A detector divides its losses by what each process finds; a mean over the pixels of equal images compares."""
+    for count in (1, 2, 4):
+        words = torchrun(count, "tests/faults/several.py", f"configs/{config}.py", str(tmp_path / str(count)))
+        finish(words, tiny_datasets, tmp_path / "log")
+    alone = torch.load(tmp_path / "1.pth", weights_only=True)
+    for count in (1, 2, 4):
+        report = json.loads((tmp_path / str(count)).read_text())
+        assert report["missing"] == []
+        # DDP holds what is trained, and nothing of the teacher.
+        assert report["in_buckets"] == (None if count == 1 else report["trained"])
+        gradients = torch.load(tmp_path / f"{count}.pth", weights_only=True)
+        assert gradients.keys() == alone.keys()
+        for name, gradient in gradients.items():
+            scale = alone[name].abs().max().clamp(min=1)
+            assert float((gradient - alone[name]).abs().max() / scale) < 1e-5, (count, name)
+
+
+FAILING = """
+from detectron2.config import LazyConfig
+from failing import FailingMapper
+
+base = LazyConfig.load({config!r})
+dataloader, distill, lr_multiplier = base.dataloader, base.distill, base.lr_multiplier
+model, optimizer, train = base.model, base.optimizer, base.train
+dataloader.train.mapper._target_ = FailingMapper
+"""
+
+
+@pytest.fixture
+def failing(tmp_path) -> str:
+    """A config whose process 1 fails in its sixth iteration, unless it was restarted."""
+    path = tmp_path / "failing.py"
+    path.write_text(FAILING.format(config=str(REPO / "configs/shapes/mimic_r18.py")))
+    return str(path)
+
+
+SHORT = ["dataloader.train.num_workers=0", "train.checkpointer.period=2", "train.max_iter=10", "train.log_period=1"]
+
+
+@pytest.mark.parametrize(("how", "message"), [("raises", "the graphics card fell off"), ("dies", "exitcode")])
+def test_one_that_fails_ends_all_and_is_named_first(how, message, failing, tiny_datasets, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOW", how)
+    words = torchrun(2) + command(tmp_path / "out", *SHORT, config=failing)[1:]
+    begin = time.monotonic()
+    process = start(words, tiny_datasets, tmp_path / "log")
+    assert process.wait(timeout=180) != 0
+    text = (tmp_path / "log").read_text()
+    errors = [line for line in text.splitlines() if "Error" in line or "error:" in line or "exitcode" in line]
+    assert message in errors[0], errors
+    print(how, f"ended after {time.monotonic() - begin:.0f} s")
+
+
+def test_an_elastic_restart_goes_on_from_the_last_checkpoint(failing, tiny_datasets, tmp_path, monkeypatch):
+    words = torchrun(2, "--max-restarts", "1")
+    monkeypatch.setenv("HOW", "dies")
+    finish(words + command(tmp_path / "out", *SHORT, config=failing)[1:], tiny_datasets, tmp_path / "log")
+    assert sorted(set(started_from(tmp_path / "log"))) in ([0, 4], [0, 6])
+    iterations = [line["iteration"] for line in read_metrics(tmp_path / "out") if "lr" in line]
+    assert iterations == list(range(10))
+    monkeypatch.setenv("HOW", "raises")
+    whole = torchrun(2, "--max-restarts", "1")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    whole += command(tmp_path / "whole", *SHORT, config="configs/shapes/mimic_r18.py")[1:]
+    finish(whole, tiny_datasets, tmp_path / "whole.log")
+    assert differences(tmp_path / "whole", tmp_path / "out") == []
+
+
+def test_two_machines(tiny_datasets, tmp_path):
+    """Each has an address of its own on the loopback interface; they meet at that of the first."""
+    machines = ["--num-machines", "2", "--dist-url", f"tcp://127.0.0.2:{free_port()}"]
+    words = command(tmp_path / "out", *SHORT[:2], "train.max_iter=4", *machines)
+    ranks = [start([*words, "--machine-rank", str(i)], tiny_datasets, tmp_path / f"log{i}") for i in (1, 0)]
+    assert [rank.wait(timeout=200) for rank in ranks] == [0, 0], (tmp_path / "log0").read_text()[-3000:]
+    assert (tmp_path / "out" / "model_final.pth").exists()
+    assert "Rank of current process: 1. World size: 2" in (tmp_path / "out" / "log.txt.rank1").read_text()
+    wrong = subprocess.run(
+        [*words[:-1], "auto", "--machine-rank", "0"],
+        cwd=REPO,
+        env=environment(tiny_datasets),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert wrong.returncode == 2 and "--dist-url is 'auto'" in wrong.stderr
