@@ -72,8 +72,9 @@ def test_operations_of_a_step():
     passes = 5 + 1
     # Two 3x3 convolutions for each pass of the denoiser, one in the matcher.
     assert forward.count["convolution"] == backward.count["convolution_backward"] == 2 * passes + 1
-    # 1x1 before and after each 3x3 (in the matcher after pooling), one behind the bottlenecks; align, proj, pred.
-    assert forward.count["addmm"] == 5 * passes + 2 + 3
+    # 1x1 before and after each 3x3 (in the matcher after pooling), one behind the bottlenecks; proj, pred; align.
+    assert forward.count["addmm"] == 5 * passes + 2 + 2
+    assert forward.count["baddbmm"] == 1
     # Each pass: two in each bottleneck (the third is folded) and the last; two in the matcher; proj; standardise.
     assert forward.count["native_batch_norm"] == 5 * passes + 2 + 1 + 1
     assert backward.count["native_batch_norm_backward"] == 5 * passes + 2 + 1

@@ -21,9 +21,9 @@ class BatchNorm2d(nn.BatchNorm2d):
         return super().forward(x)
 
 
-def channels_last(*maps: Tensor) -> list[Tensor]:
-    """Lay maps (N, C, H, W) out so that 1x1 convolutions are matrix products of views."""
-    return [m.contiguous(memory_format=torch.channels_last) for m in maps]
+def channels_last(x: Tensor) -> Tensor:
+    """Lay x (N, C, H, W) out so that 1x1 convolutions are matrix products of views."""
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def normal_like(x: Tensor) -> Tensor:
@@ -95,6 +95,18 @@ def norm_folded(conv: Conv1x1, norm: nn.Module, x: Tensor) -> tuple[Tensor, Tens
             norm.running_mean.lerp_(mean, norm.momentum)
             norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
     return weight * scale[:, None], norm.bias + (conv.bias - mean) * scale
+
+
+class Align(Conv1x1):
+    """A 1x1 convolution of a detector's map, which is not in channels_last, to one that is.
+
+    Only the result is laid out anew. A copy of the input would be wider, and its gradient would have to be copied back.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the convolution of x (N, C, H, W)."""
+        weight = self.weight.flatten(1).expand(len(x), -1, -1)
+        return channels_last(torch.baddbmm(self.bias[:, None], weight, x.flatten(2)).unflatten(2, x.shape[2:]))
 
 
 class Bottleneck(nn.Module):

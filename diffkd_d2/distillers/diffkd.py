@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..diffusion import AutoEncoder, Denoiser, NoiseMatcher, NoiseSchedule, Standardize
-from ..diffusion.layers import BatchNorm2d, Conv1x1, NormFactory, channels_last, lowered, normal_like
+from ..diffusion.layers import Align, BatchNorm2d, Conv1x1, NormFactory, channels_last, lowered, normal_like
 from ..diffusion.recompute import recompute
 from .losses import check_channels, masked_kl, masked_mse
 
@@ -67,7 +67,7 @@ class DiffKD(nn.Module):
         channels = latent_channels or teacher_channels
         self.standardize = None if logits else Standardize(teacher_channels)
         self.autoencoder = AutoEncoder(teacher_channels, latent_channels, norm) if latent_channels else None
-        self.align = Conv1x1(student_channels, channels)
+        self.align = Align(student_channels, channels)
         self.schedule = NoiseSchedule()
         self.timesteps = self.schedule.sampling_timesteps(num_function_evals)
         self.denoiser = Denoiser(channels, self.schedule.num_train_timesteps, logits, norm)
@@ -90,8 +90,7 @@ class DiffKD(nn.Module):
         if student.dim() == 2:
             student, teacher = student[:, :, None, None], teacher[:, :, None, None]
         student, teacher, mask = self._subsample(student, teacher, mask)
-        student, teacher = channels_last(student, teacher)
-        latent, losses = self.encode(teacher, mask)
+        latent, losses = self.encode(channels_last(teacher), mask)
         refined, gamma = self.refine(student)
         if self.logits:
             distance = masked_kl(refined, latent, self.tau, mask)

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ..diffusion import Standardize
-from ..diffusion.layers import Conv1x1, channels_last
+from ..diffusion.layers import Align, channels_last
 from .losses import check_channels, masked_mse
 
 
@@ -19,7 +19,7 @@ class Mimic(nn.Module):
         super().__init__()
         self.student_channels, self.teacher_channels = student_channels, teacher_channels
         self.standardize = Standardize(teacher_channels)
-        self.align = Conv1x1(student_channels, teacher_channels)
+        self.align = Align(student_channels, teacher_channels)
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """Return `loss_kd`, the MSE to the standardised teacher feature.
@@ -34,6 +34,5 @@ class Mimic(nn.Module):
         """
         check_channels("student", student, self.student_channels)
         check_channels("teacher", teacher, self.teacher_channels)
-        student, teacher = channels_last(student, teacher)
-        target = self.standardize(teacher, mask)
+        target = self.standardize(channels_last(teacher), mask)
         return {"loss_kd": masked_mse(self.align(student), target, mask)}
