@@ -9,6 +9,6 @@ from .diffkd_r50 import dataloader, distill, lr_multiplier, model, optimizer, tr
 
 model.teacher = zoo_teacher("COCO-Detection/retinanet_R_101_FPN_3x")
 model.student = zoo_model("COCO-Detection/retinanet_R_50_FPN_1x")
-model.points = diffkd_points(["p3", "p4", "p5", "p6", "p7"])
+model.points = diffkd_points(["p3", "p4", "p5", "p6", "p7"], latent_channels=64)
 optimizer.lr = 0.01
 train.output_dir = "output/coco/diffkd_retinanet_r50"

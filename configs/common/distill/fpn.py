@@ -7,8 +7,13 @@ from diffkd_d2.distillers import DiffKD, Mimic
 from diffkd_d2.norm import norm_layer
 
 
-def diffkd_points(levels, student_channels=256, teacher_channels=256, weight=1.0, latent_channels=None, **options):
-    """DiffKD between the outputs of both backbones, a distiller for each level; `options` are DiffKD's."""
+def diffkd_points(
+    levels, student_channels=256, teacher_channels=256, weight=1.0, latent_channels=None, strides=None, **options
+):
+    """DiffKD between the outputs of both backbones, a distiller for each level.
+
+    `strides` maps levels to DiffKD's `stride`, such as {"p2": 2}; `options` are DiffKD's for all levels.
+    """
     return [
         L(DistillPoint)(
             student="backbone",
@@ -19,6 +24,7 @@ def diffkd_points(levels, student_channels=256, teacher_channels=256, weight=1.0
                 student_channels=student_channels,
                 teacher_channels=teacher_channels,
                 latent_channels=latent_channels,
+                stride=(strides or {}).get(level, 1),
                 norm=L(norm_layer)(name="BN"),
                 **options,
             ),
