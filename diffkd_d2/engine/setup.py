@@ -20,6 +20,7 @@ from detectron2.utils.events import EventStorage
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
+from torch.distributed.rendezvous import rendezvous
 
 from ..data.loaders import instantiate_loader
 from ..distilled_model import DistilledModel
@@ -99,12 +100,14 @@ def check_gpus(wanted: int) -> None:
 
 def join_torchrun() -> None:
     """Join the process group that torchrun describes in the environment: nccl on GPUs, gloo without."""
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     local_rank, local_world = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     use_cuda = torch.cuda.device_count() >= local_world
     if use_cuda:
         torch.cuda.set_device(local_rank)
-    dist.init_process_group("nccl" if use_cuda else "gloo")
+    # After a restart, torchrun's store still holds the addresses of the processes that have died.
+    store, rank, world = next(rendezvous("env://"))
+    store = dist.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    dist.init_process_group("nccl" if use_cuda else "gloo", store=store, rank=rank, world_size=world)
     # Detectron2 wants a group per machine, and v0.6 sets it only inside its own launch().
     for first in range(0, world, local_world):
         ranks = list(range(first, first + local_world))

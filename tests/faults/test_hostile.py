@@ -47,7 +47,9 @@ def test_the_corpus_is_refused(role, count, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", ["model.teacher.weights", "train.init_checkpoint", "--resume"])
+@pytest.mark.parametrize(
+    "key", ["model.teacher.weights", pytest.param("train.init_checkpoint", marks=pytest.mark.faults), "--resume"]
+)
 def test_the_program_ends_with_one_line_and_code_2(key, tiny_datasets, tmp_path):
     state = {k: torch.full_like(v, float("nan")) for k, v in small_net().state_dict().items() if v.is_floating_point()}
     torch.save({"model": state}, tmp_path / "model_0000001.pth")
