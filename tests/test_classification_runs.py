@@ -21,7 +21,9 @@ TWO = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "
 def teacher(small_datasets, tmp_path_factory):
     """A teacher of the shapes' crops, hardly trained: the folder of its run."""
     out = tmp_path_factory.mktemp("teacher")
-    run = train_net(small_datasets, "cls_teacher_r18", *SMALL, f"train.output_dir={out}")
+    run = train_net(
+        small_datasets, "cls_teacher_mobilenetv2", *SMALL, f"train.output_dir={out}", "train.init_checkpoint="
+    )
     assert run.returncode == 0, run.stderr[-2000:]
     return out
 

@@ -1,4 +1,4 @@
-"""DIST between the classifiers of `shapes`; train cls_teacher_r18.py first."""
+"""DIST between the classifiers of `shapes`; train cls_teacher_mobilenetv2.py first."""
 
 from ..common.distill.classes import dist_points
 from .cls_kd_r10 import dataloader, distill, lr_multiplier, model, optimizer, train
