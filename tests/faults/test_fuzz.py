@@ -98,7 +98,8 @@ def fuzz(folder: Folder, kind: str, count: int) -> list[str]:
 @pytest.mark.parametrize("kind", FILES)
 def test_fuzzed_annotations(kind, tmp_path):
     outcomes = fuzz(Folder(tmp_path), kind, 60)
-    assert len(outcomes) >= 60 and len(set(outcomes)) > 2
+    assert len(outcomes) >= 60  # `outcome` holds each to its rule
+    assert len(set(outcomes)) > 5 if kind == "any" else outcomes.count("read") > 30
 
 
 @pytest.mark.faults

@@ -26,8 +26,8 @@ def survive(kills: int, max_iter: int, datasets: Path, tmp_path: Path) -> dict[s
         ends.append(killed)
     finish(words, datasets, log)
     assert differences(whole, broken) == []
-    # Each began with the iteration behind the last checkpoint of the one before.
-    assert started_from(log) == [0, *(end.checkpoint + 1 for end in ends)]
+    # None lost an iteration of the last checkpoint (one that was whole but had not got its pointer yet counts).
+    assert all(begin > end.checkpoint for begin, end in zip(started_from(log)[1:], ends, strict=True))
     iterations = [line["iteration"] for line in map(json.loads, (broken / "metrics.json").open()) if "lr" in line]
     assert iterations == sorted(set(iterations))
     return dict(kills=len(ends), writing=sum(end.writing for end in ends))
