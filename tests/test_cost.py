@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
+from cost_model import forward_macs, saved_bytes
 from test_diffkd_reference import saved_bytes as kept_by
 from test_distilled_model import Net, images
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -11,7 +12,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diffkd_d2.distilled_model import DistilledModel, DistillPoint
 from diffkd_d2.distillers import DiffKD
-from tools.cost_model import forward_macs, saved_bytes
 
 OPTIONS = [
     dict(),

@@ -28,12 +28,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from cost_model import forward_macs, saved_bytes
+
 from diffkd_d2.distilled_model import DistilledModel, DistillPoint
 from diffkd_d2.distillers import DiffKD, Mimic
 from diffkd_d2.engine.setup import build_loader, load_config
 from diffkd_d2.engine.trainer import DTYPES
 from diffkd_d2.errors import UserError, one_line_errors
-from tools.cost_model import forward_macs, saved_bytes
 
 OBJECTS = 8
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
