@@ -82,7 +82,7 @@ def test_missing_label_maps_are_one_line(cityscapes, tmp_path):
     (tmp_path / "cityscapes").mkdir()
     for kind in ("leftImg8bit", "gtFine"):
         (tmp_path / "cityscapes" / kind / "train").mkdir(parents=True)
-    with pytest.raises(AssertionError, match=r"error: dataset: .*\(DETECTRON2_DATASETS is"):
+    with pytest.raises(AssertionError, match=r"UserError: dataset: .*\(DETECTRON2_DATASETS is"):
         two_steps("cityscapes/diffkd_semantic_r18", tmp_path, tmp_path, *CROPS)
 
 
