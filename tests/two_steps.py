@@ -18,7 +18,7 @@ REPO = Path(__file__).resolve().parent.parent
 def two_steps(config: str, datasets: Path, out: Path, *arguments: str) -> None:
     """Run this file; fail with its output where it fails."""
     command = [sys.executable, __file__, config, str(out), *arguments]
-    env = dict(os.environ, DETECTRON2_DATASETS=str(datasets), OMP_NUM_THREADS="2", PYTHONPATH=python_path())
+    env = dict(os.environ, DETECTRON2_DATASETS=str(datasets), OMP_NUM_THREADS="1", PYTHONPATH=python_path())
     run = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert run.returncode == 0, run.stdout[-1500:] + run.stderr[-3000:]
 
