@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.multiprocessing import ProcessExitedException
 
@@ -48,6 +48,7 @@ from diffkd_d2.engine.setup import (
     load_config,
     log_parameters,
     try_points,
+    warn_of_random_weights,
 )
 from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.teacher import inherit
@@ -120,6 +121,7 @@ def load_weights(args: Namespace, cfg, model: nn.Module, checkpointer: Checkpoin
         if not model.teachers:
             raise UserError(f"train.inherit is {list(cfg.train.inherit)}, but there is no teacher to inherit from")
         inherit(model.student, model.teachers[0], cfg.train.inherit)
+    warn_of_random_weights(cfg.train.init_checkpoint, model.student)
     return 0
 
 
@@ -181,10 +183,11 @@ def do_eval(args: Namespace, cfg) -> None:
         teachers = cfg.model.get("teacher") or []
         if not teachers:
             raise UserError(f"{args.config_file} has no teacher to evaluate")
+        read = OmegaConf.select(cfg.dataloader.test, "mapper.image_format")
         for i, node in enumerate([teachers] if isinstance(teachers, DictConfig) else teachers):
             teacher = instantiate(node).to(cfg.train.device)
-            if getattr(teacher, "input_format", None) and "mapper" in cfg.dataloader.test:
-                cfg.dataloader.test.mapper.image_format = teacher.input_format
+            if read:
+                cfg.dataloader.test.mapper.image_format = getattr(teacher, "input_format", None) or read
             results = evaluate(cfg, teacher, build_test_loader(cfg, teacher))
             write_results(cfg, results, f"results_teacher{i or ''}.json")
         return

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from .errors import UserError, nearest
 
@@ -20,23 +20,27 @@ def capture(model: nn.Module, modules: Iterable[str], stop: bool = False) -> Ite
     Args:
         model: any module.
         modules: paths as in `named_modules()`, such as `"backbone"`.
-        stop: leave the forward (and the block) as soon as all of them have run.
+        stop: leave the forward (and the block) as soon as all of them have run; that one of them would have run
+            again is then not seen.
 
     Yields:
         a dict that fills up as the modules run: path -> what the module returned.
 
     Raises:
-        UserError: before the block if a path does not exist; after it if a module did not run, or ran
-            several times (a head that is called once per level: capture the module that holds it).
+        UserError: before the block if a path does not exist; after it if a module did not run, ran several times
+            (a head that is called once per level: capture the module that holds it), or if what it returned was
+            changed in place afterwards (a convolution before `relu_`: capture the block that holds both).
     """
     modules = set(modules)
     outputs: dict[str, Any] = {}
     repeated: set[str] = set()
+    versions: dict[str, list[tuple[Tensor, int]]] = {}
 
     def record(path: str, output: Any) -> None:
         if path in outputs:
             repeated.add(path)
         outputs[path] = output
+        versions[path] = [(t, t._version) for t in _tensors(output)]
         if stop and outputs.keys() == modules:
             raise _Stop
 
@@ -54,8 +58,19 @@ def capture(model: nn.Module, modules: Iterable[str], stop: bool = False) -> Ite
     name = type(model).__name__
     if repeated:
         raise UserError(f"{name}: module {sorted(repeated)} ran several times in one forward; capture its parent")
+    changed = [path for path, seen in versions.items() if any(t._version != before for t, before in seen)]
+    if changed:
+        raise UserError(f"{name}: what module {sorted(changed)} returned is changed in place later; capture its parent")
     if outputs.keys() != modules:
         raise UserError(f"{name}: module {sorted(modules - outputs.keys())} did not run in the forward")
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, dict | list | tuple):
+        for part in output.values() if isinstance(output, dict) else output:
+            yield from _tensors(part)
 
 
 @contextmanager

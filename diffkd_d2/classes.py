@@ -1,8 +1,26 @@
 """Class lists that differ between student and teacher, matched by name."""
 
+import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from .errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+class ClassChannels(NamedTuple):
+    """The channels of one model that are compared, and how many it has in all."""
+
+    channels: list[int]
+    total: int
+
+
+class MatchedClasses(NamedTuple):
+    """What `match_classes` returns: channel i of one means what channel i of the other means."""
+
+    student: ClassChannels
+    teacher: ClassChannels
 
 
 def match_classes(
@@ -11,7 +29,7 @@ def match_classes(
     background: bool = False,
     anchors: int = 1,
     values_per_class: int = 1,
-) -> tuple[list[int], list[int]]:
+) -> MatchedClasses:
     """Return the channels of student and teacher that mean the same class, for `DistillPoint(classes=...)`.
 
     Channel (a K + k) V + v belongs to anchor a, class k and value v: Detectron2's order in RetinaNet's and
@@ -31,12 +49,16 @@ def match_classes(
     if not common:
         raise UserError(f"no class of the student {list(student)[:5]} is a class of the teacher {list(teacher)[:5]}")
 
-    def channels(names: Sequence[str]) -> list[int]:
+    alone = [name for name in [*student, *teacher] if name not in common]
+    logger.info(f"classes: {len(common)} matched by name; without a partner: {', '.join(alone) or 'none'}")
+
+    def channels(names: Sequence[str]) -> ClassChannels:
         ids = [list(names).index(name) for name in common]
         count = len(names) + background
         ids += [len(names)] if background else []
-        return [
+        matched = [
             (a * count + k) * values_per_class + v for a in range(anchors) for k in ids for v in range(values_per_class)
         ]
+        return ClassChannels(matched, anchors * count * values_per_class)
 
-    return channels(student), channels(teacher)
+    return MatchedClasses(channels(student), channels(teacher))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .capture import capture, find_module, record_inputs
+from .classes import MatchedClasses
 from .errors import UserError
 from .pairing import common_area, pick, same_rows, sizes_of_images, take_channels
 from .roi import RoiBranch
@@ -27,9 +28,11 @@ class DistillPoint(nn.Module):
         teacher_key: the same for the teacher; None: as `key`.
         weight: factor on all losses of the distiller.
         name: suffix of the losses' names; None: made of the key, or of the student's path.
+        stride: pixels per position of both maps; None: as both modules declare it (`output_shape()`), else estimated
+            from the maps, which a teacher that pads to a large square defeats.
         teacher_index: which teacher, where there are several.
         roi: the ROI branch that the teacher runs on the student's boxes; `teacher` is then its "backbone".
-        classes: channels of student and teacher that mean the same class (`match_classes`); None: all.
+        classes: channels of student and teacher that mean the same class; None: all.
     """
 
     def __init__(
@@ -41,17 +44,17 @@ class DistillPoint(nn.Module):
         teacher_key: Key = None,
         weight: float = 1.0,
         name: str | None = None,
+        stride: int | None = None,
         teacher_index: int = 0,
         roi: RoiBranch | None = None,
-        classes: tuple[Sequence[int], Sequence[int]] | None = None,
+        classes: MatchedClasses | None = None,
     ):
         super().__init__()
         self.student, self.teacher, self.distiller, self.weight = student, teacher, distiller, weight
         self.teacher_index, self.roi, self.classes = teacher_index, roi, classes
         self.key = _key_path(key)
         self.teacher_key = self.key if teacher_key is None else _key_path(teacher_key)
-        # Pixels per position, where both models declare it; else it is estimated from the maps.
-        self.stride: int | None = None
+        self.stride = stride
         self.name = name or "_".join(map(str, self.key)) or student.replace(".", "_")
 
     def forward(self, student: Any, teacher: Any, image_sizes: list[tuple[int, int]] | None) -> dict[str, Tensor]:
@@ -68,7 +71,7 @@ class DistillPoint(nn.Module):
         try:
             pair = [pick(student, self.key, "student"), pick(teacher, self.teacher_key, "teacher")]
             if self.classes is not None:
-                pair = [take_channels(f, c) for f, c in zip(pair, self.classes, strict=True)]
+                pair = [take_channels(f, *c) for f, c in zip(pair, self.classes, strict=True)]
             count = len(image_sizes or ())
             is_map = self.roi is None and all(f.dim() == 4 and len(f) == count for f in pair)
             pair, mask = common_area(*pair, image_sizes, self.stride) if is_map else same_rows(*pair)
@@ -114,7 +117,8 @@ class DistilledModel(nn.Module):
         self.metrics: dict[str, Tensor] = {}
         # Which point each loss of the last forward pass comes from; the student's own are not in it.
         self.origin: dict[str, str] = {}
-        self._flip_channels = [_orders_differ(student, t) for t in self.teachers]
+        # Off while a pair is tried out: a teacher's module that runs twice is seen only if the teacher runs to its end.
+        self.stop_teachers = True
         if shared_distiller:
             for point in self.points:
                 point.distiller = self.points[0].distiller
@@ -159,13 +163,15 @@ class DistilledModel(nn.Module):
         wanted = {p.teacher for p in self.points if p.teacher_index == index}
         if not wanted:
             return {}
-        if self._flip_channels[index]:
+        if _orders_differ(self.student, self.teachers[index]):
             batched_inputs = [{**x, "image": x["image"].flip(0)} for x in batched_inputs]
-        with capture(self.teachers[index], wanted, stop=True) as outputs:
+        with capture(self.teachers[index], wanted, stop=self.stop_teachers) as outputs:
             self.teachers[index](batched_inputs)
         return outputs
 
     def _check(self) -> None:
+        for teacher in self.teachers:
+            _orders_differ(self.student, teacher)
         names = [p.name for p in self.points]
         if len(set(names)) < len(names):
             raise UserError(f"two distillation points have one name: {names}")
@@ -180,7 +186,7 @@ class DistilledModel(nn.Module):
                 find_module(self.student, point.roi.pooler)
                 continue
             strides = [_declared_stride(*x) for x in zip(modules, (point.key, point.teacher_key), strict=True)]
-            if None not in strides:
+            if point.stride is None and None not in strides:
                 if strides[0] != strides[1]:
                     raise UserError(
                         f"point '{point.name}': stride {strides[0]} in the student, {strides[1]} in the teacher"

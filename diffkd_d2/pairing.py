@@ -28,10 +28,10 @@ def pick(output: Any, path: tuple[str | int, ...], who: str) -> Tensor:
     return output
 
 
-def take_channels(feature: Tensor, channels: Sequence[int]) -> Tensor:
-    """Return the named channels of a feature (N, C, ...); UserError where it has fewer."""
-    if max(channels) >= feature.shape[1]:
-        raise UserError(f"the matched classes reach channel {max(channels)}, there are {feature.shape[1]}")
+def take_channels(feature: Tensor, channels: Sequence[int], total: int) -> Tensor:
+    """Return the named channels of a feature (N, C, ...); UserError where C is not `total`."""
+    if total != feature.shape[1]:
+        raise UserError(f"the list of classes makes {total} channels, there are {feature.shape[1]}")
     return feature[:, list(channels)]
 
 

@@ -93,7 +93,10 @@ def yaml_model(config: str, opts: Sequence[Any] = (), extend: Sequence[str] = ()
     """
     cfg = get_cfg()
     for name in extend:
-        locate(name)(cfg)
+        try:
+            locate(name)(cfg)
+        except ImportError as error:
+            raise UserError(f"extend: there is no function '{name}': {error}") from error
     try:
         # Detectron2 lets a YAML file run code, and some of its zoo's do; anybody else's shall not.
         of_zoo = not Path(config).is_file() and ".." not in Path(config).parts
@@ -112,6 +115,9 @@ def yaml_model(config: str, opts: Sequence[Any] = (), extend: Sequence[str] = ()
         raise UserError(f"opts {opts} do not fit {config}: {error}") from error
     # The whole model is moved later, once, with the student.
     cfg.MODEL.DEVICE = "cpu"
-    model = build_model(cfg)
+    try:
+        model = build_model(cfg)
+    except KeyError as error:  # of a registry
+        raise UserError(f"{config} with opts {opts}: {error.args[0]}") from error
     model.input_format = cfg.INPUT.FORMAT
     return model

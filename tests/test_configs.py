@@ -60,7 +60,10 @@ def load(path):
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("path", [p for p in LEAVES if p.parent.name == "coco"], ids=lambda p: p.stem)
+ZOO = [p for p in LEAVES if p.parent.name == "coco" or p.stem == "diffkd_mask_r18"]
+
+
+@pytest.mark.parametrize("path", ZOO, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_zoo_teachers_have_the_parameters_of_the_zoos_own_config(path):
     teacher = load(path).model.get("teacher")
     if teacher is None or "dl.fbaipublicfiles.com" not in teacher.weights:
@@ -92,11 +95,13 @@ def test_deeplab_teachers_have_the_parameters_of_the_projects_own_config(kind):
     ours = load(ROOT / "cityscapes" / f"{stem}.py").model.teacher
     assert re.search(r"_R_\d+_os16_mg124_poly_90k_bs\d+", ours.weights)[0] in found[0].stem
     extend = list(ours.model.extend)
-    shapes = [
-        {k: v.shape for k, v in m.state_dict().items()}
-        for m in (yaml_model(str(found[0]), [], extend), instantiate(ours.model))
-    ]
+    theirs, ours = yaml_model(str(found[0]), [], extend), instantiate(ours.model)
+    shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (theirs, ours)]
     assert shapes[0] == shapes[1]
+    # Dilations, poolings and losses have no parameters.
+    assert repr(theirs) == repr(ours) and theirs.input_format == ours.input_format
+    for name in ("pixel_mean", "pixel_std"):
+        assert torch.equal(getattr(theirs, name), getattr(ours, name))
 
 
 def test_students_of_one_seed_start_from_the_same_weights():

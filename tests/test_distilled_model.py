@@ -5,11 +5,13 @@ import copy
 import pytest
 import torch
 from detectron2.layers import ShapeSpec
+from omegaconf import OmegaConf
 from torch import nn
 
 from diffkd_d2.capture import capture
 from diffkd_d2.distilled_model import DistilledModel, DistillPoint
 from diffkd_d2.distillers import DiffKD, Mimic
+from diffkd_d2.engine.setup import check_image_format
 from diffkd_d2.errors import UserError
 
 
@@ -170,6 +172,40 @@ def test_capture_says_which_module_did_not_run():
     net.idle = nn.Identity()
     with pytest.raises(UserError, match="idle"), capture(net, ["idle"]):
         net(images((16, 16)))
+
+
+class InPlace(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1)
+
+    def forward(self, x):
+        return self.conv(x).relu_()
+
+
+def test_capture_says_where_an_output_is_changed_in_place_afterwards():
+    net = nn.Sequential(InPlace(), nn.Conv2d(2, 2, 1))
+    with pytest.raises(UserError, match=r"'0.conv'.* changed in place later"), capture(net, ["0.conv"]):
+        net(torch.randn(1, 3, 4, 4))
+    with capture(net, ["0"]) as outputs:
+        net(torch.randn(1, 3, 4, 4))
+    assert outputs["0"].min() >= 0
+
+
+def test_a_student_that_states_no_order_gets_the_loaders():
+    model = DistilledModel(OneBackbone(), OneBackbone(), [DistillPoint("backbone", "backbone", Mimic(5, 5), key="p2")])
+    model.teachers[0].input_format, seen = "RGB", []
+    model.teachers[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0][0]["image"]))
+    check_image_format(OmegaConf.create(dict(mapper=dict(image_format="BGR"))), model.student)
+    image = torch.randn(3, 16, 24)
+    model.train()([dict(image=image)])
+    assert torch.equal(seen[0], image.flip(0))
+
+
+def test_a_point_may_say_its_stride():
+    point = DistillPoint("backbone.conv", "backbone.conv", Mimic(5, 5), stride=4)
+    model = DistilledModel(OneBackbone(square=False), OneBackbone(), [point]).train()
+    assert "loss_kd_backbone_conv" in model([dict(image=torch.randn(3, 16, 64))])
 
 
 class SquarePad(nn.Module):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from detectron2.data.common import AspectRatioGroupedDataset
 from detectron2.utils.events import EventStorage
+from omegaconf import OmegaConf
 from torch import nn
 from torch.multiprocessing import ProcessExitedException
 
@@ -18,7 +19,7 @@ from diffkd_d2.checkpoint import read_checkpoint
 from diffkd_d2.distilled_model import DistilledModel, DistillPoint
 from diffkd_d2.distillers import Mimic
 from diffkd_d2.engine.hooks import AverageHook, DistillHook
-from diffkd_d2.engine.setup import check_gpus, try_points
+from diffkd_d2.engine.setup import check_gpus, try_points, warn_of_random_weights
 from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.errors import UserError
 from diffkd_d2.solver import distill_optimizer_params
@@ -136,6 +137,29 @@ def test_a_student_inherits_where_shapes_agree():
     assert inherit(student, teacher, []) == []
     with pytest.raises(UserError, match="nothing under '1.'"):
         inherit(student, teacher, ["0.", "1."])
+
+
+@pytest.mark.parametrize(("resume", "inherited"), [(False, True), (True, False)])
+def test_a_resumed_run_inherits_nothing(resume, inherited, tmp_path, caplog):
+    student, teacher = nn.Linear(2, 2), nn.Linear(2, 2)
+    model = SimpleNamespace(student=student, teachers=[teacher])
+    cfg = OmegaConf.create(dict(train=dict(init_checkpoint="", inherit=["w"], output_dir=str(tmp_path))))
+    checkpointer = SimpleNamespace(resume=lambda: True, load=lambda *_, **__: None)
+    with caplog.at_level("INFO", logger="diffkd_d2.teacher"):
+        first = train_net.load_weights(
+            SimpleNamespace(resume=resume), cfg, model, checkpointer, SimpleNamespace(iter=4)
+        )
+    assert first == (5 if resume else 0)
+    assert torch.equal(student.weight, teacher.weight) == inherited
+    assert ("inherits 1 tensors from the teacher: weight" in caplog.text) == inherited
+
+
+def test_frozen_parameters_that_nothing_loads_are_a_warning(caplog):
+    warn_of_random_weights("", nn.Linear(2, 2))
+    warn_of_random_weights("there.pth", nn.Linear(2, 2).requires_grad_(False))
+    assert not caplog.records
+    warn_of_random_weights("", nn.Linear(2, 2).requires_grad_(False))
+    assert "6 parameters of the student are frozen" in caplog.text
 
 
 def test_the_exit_code_of_one_of_several_processes_is_that_of_the_whole(monkeypatch):

@@ -18,7 +18,7 @@ ARROWS = {
     "roi": {"capture", "errors"},
     "classes": {"errors"},
     "pairing": {"errors"},
-    "distilled_model": {"capture", "errors", "pairing", "roi"},
+    "distilled_model": {"capture", "classes", "errors", "pairing", "roi"},
     "diffusion": {"errors"},
     "distillers": {"diffusion", "errors"},
 }

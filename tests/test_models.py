@@ -172,14 +172,21 @@ def test_pairs_of_different_detectors(name):
 def test_different_widths_and_classes():
     names, more = ["a", "b", "c", "d", "e"], ["x", "e", "c", "y", "b", "z", "a"]
     classes = match_classes(names, more, background=True)
-    assert classes == ([0, 1, 2, 4, 5], [6, 4, 2, 1, 7])
+    assert classes == (([0, 1, 2, 4, 5], 6), ([6, 4, 2, 1, 7], 8))
     head = roi("box", "box_predictor", 5, key=0, classes=classes)
     train_two_steps(build(FASTER), build(FASTER, channels=48, classes=7), [level("p2", FPN, 48), head])
     anchors = match_classes(["a", "b"], ["b", "c"], anchors=2)
-    assert anchors == ([1, 3], [0, 2])
-    assert match_classes(["a", "b"], ["b"], values_per_class=4) == ([4, 5, 6, 7], [0, 1, 2, 3])
+    assert anchors == (([1, 3], 4), ([0, 2], 4))
+    assert match_classes(["a", "b"], ["b"], values_per_class=4) == (([4, 5, 6, 7], 8), ([0, 1, 2, 3], 4))
     with pytest.raises(UserError, match="no class of the student"):
         match_classes(["a"], ["b"])
+
+
+def test_a_list_of_classes_of_the_wrong_length_is_one_line():
+    head = roi("box", "box_predictor", 5, key=0, classes=match_classes(list("abcd"), list("abcde"), background=True))
+    model = DistilledModel(build(FASTER), build(FASTER), [head]).train()
+    with EventStorage(), pytest.raises(UserError, match="the list of classes makes 5 channels, there are 6"):
+        model(batch())
 
 
 def test_two_teachers_each_with_points():

@@ -40,15 +40,37 @@ def test_features_are_those_of_the_bare_model():
 
 
 def test_dilation_for_deeplab():
-    shapes = TimmBackbone("resnet18", ["res2", "res5"], output_stride=16).output_shape()
+    backbone = TimmBackbone("resnet18", ["res2", "res5"], output_stride=16)
+    shapes = backbone.output_shape()
     assert (shapes["res2"].stride, shapes["res5"].stride, shapes["res5"].channels) == (4, 16, 512)
+    assert backbone(torch.randn(1, 3, 64, 96))["res5"].shape == (1, 512, 4, 6)
 
 
-def test_a_detector_on_a_timm_backbone_learns_from_another_family():
+def on_backbone(name, options):
     model = load_config(str(CONFIG), []).model.student
-    model.backbone.bottom_up = L(TimmBackbone)(name="mobilenetv2_100", out_features=STAGES[1:])
-    points = [level(name, 64, FPN) for name in ("p3", "p5")]
-    train_two_steps(instantiate(model), build(RETINANET), points)
+    model.backbone.bottom_up = L(TimmBackbone)(name=name, out_features=STAGES[1:], **options)
+    return instantiate(model)
+
+
+@pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in NAMES), SWIN], ids=lambda x: str(x)[:20])
+def test_a_detector_on_a_timm_backbone_learns_from_another_family(name, options):
+    train_two_steps(on_backbone(name, options), build(RETINANET), [level(p, 64, FPN) for p in ("p3", "p5")])
+
+
+def test_a_detector_on_a_timm_backbone_teaches():
+    train_two_steps(build(RETINANET), on_backbone(*SWIN), [level(p, FPN, 64) for p in ("p3", "p5")])
+
+
+def test_batch_norms_may_be_frozen_or_synchronised():
+    x = torch.randn(2, 3, 64, 64)
+    plain = TimmBackbone("mobilenetv2_100", ["res5"])
+    frozen = TimmBackbone("mobilenetv2_100", ["res5"], norm="FrozenBN")
+    frozen.load_state_dict(plain.state_dict(), strict=False)
+    torch.testing.assert_close(frozen.train()(x)["res5"], plain.eval()(x)["res5"])
+    synchronised = TimmBackbone("mobilenetv2_100", ["res5"], norm="SyncBN")
+    assert any(isinstance(m, torch.nn.SyncBatchNorm) for m in synchronised.modules())
+    with pytest.raises(UserError, match="norm is 'GN', expected one of BN, FrozenBN, SyncBN"):
+        TimmBackbone("resnet18", ["res5"], norm="GN")
 
 
 def test_pixel_statistics_are_timms():
@@ -59,5 +81,7 @@ def test_pixel_statistics_are_timms():
 def test_a_wrong_name_or_stage_is_one_line():
     with pytest.raises(UserError, match="no model 'resnet19'; the nearest names: .*resnet18"):
         TimmBackbone("resnet19", STAGES)
+    with pytest.raises(UserError, match="gives no feature maps with .*out_stride"):
+        TimmBackbone("resnet18", STAGES, out_stride=16)
     with pytest.raises(UserError, match=r"convnext_atto has no stage \['res1'\]"):
         TimmBackbone("convnext_atto", ["res1"])

@@ -8,6 +8,6 @@ from ..common.models.cityscapes_zoo import deeplab_teacher
 from ..common.models.deeplab import deeplab, timm_dilated
 from .diffkd_deeplab_v3_r18 import dataloader, distill, lr_multiplier, model, optimizer, train
 
-model.student = deeplab("v3_plus", timm_dilated("resnet18"), dataloader.train.dataset.names)
+model.student = deeplab("v3_plus", timm_dilated("resnet18.tv_in1k"), dataloader.train.dataset.names)
 model.teacher = deeplab_teacher("v3_plus")
 train.output_dir = "output/cityscapes/diffkd_deeplab_v3_plus_r18"

@@ -17,7 +17,7 @@ from ..common.schedule import poly as lr_multiplier
 from ..common.train import distill, train
 
 model = L(DistilledModel)(
-    student=deeplab("v3", timm_dilated("resnet18"), dataloader.train.dataset.names),
+    student=deeplab("v3", timm_dilated("resnet18.tv_in1k"), dataloader.train.dataset.names),
     teacher=deeplab_teacher("v3"),
     points=diffkd_points(["res5"], student_channels=512, teacher_channels=2048, latent_channels=256),
 )

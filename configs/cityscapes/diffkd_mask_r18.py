@@ -1,7 +1,8 @@
 """DiffKD on P2 to P6: Mask R-CNN on timm's ResNet-18 from Detectron2's R50-FPN for Cityscapes.
 
 Published mask AP of the teacher (Detectron2's MODEL_ZOO.md): 36.5. The student alone and with DiffKD: not measured.
-The student reads RGB images with timm's statistics, the teacher BGR with its own.
+Detectron2 starts its model, and this schedule, from weights of COCO; this student starts from ImageNet's unless
+train.init_checkpoint names the result of configs/coco/diffkd_mask_r18.py. It reads RGB images, the teacher BGR.
 """
 
 from detectron2.config import LazyCall as L

@@ -10,6 +10,6 @@ from ..common.models.deeplab import deeplab, timm_dilated
 from ..common.optim import Adam as optimizer
 from .diffkd_deeplab_v3_r18 import distill, lr_multiplier, model, train
 
-model.student = deeplab("panoptic", timm_dilated("resnet18"), dataloader.train.dataset.names)
+model.student = deeplab("panoptic", timm_dilated("resnet18.tv_in1k"), dataloader.train.dataset.names)
 model.teacher = deeplab_teacher("panoptic")
 train.output_dir = "output/cityscapes/diffkd_panoptic_deeplab_r18"

@@ -15,6 +15,6 @@ from .semantic_teacher_r101 import model as teacher
 model.teacher = L(load_teacher)(
     model=teacher.student, weights="output/cityscapes/semantic_teacher_r101/model_final.pth", input_format="RGB"
 )
-model.student = {**teacher.student, "backbone": timm_fpn("resnet18")}
+model.student = {**teacher.student, "backbone": timm_fpn("resnet18.tv_in1k")}
 model.points = diffkd_points(["p2", "p3", "p4", "p5"])
 train.output_dir = "output/cityscapes/diffkd_semantic_r18"

@@ -11,6 +11,7 @@ from ..common.models.semantic_fpn import semantic_fpn, semantic_fpn_head
 from ..common.models.timm_fpn import timm_fpn, timm_pixel_stats
 from .diffkd_deeplab_v3_r18 import dataloader, distill, lr_multiplier, optimizer, train
 
-student = semantic_fpn(timm_fpn("resnet101"), semantic_fpn_head(256, 19), *timm_pixel_stats("resnet101"))
+NAME = "resnet101.tv_in1k"
+student = semantic_fpn(timm_fpn(NAME), semantic_fpn_head(256, 19), *timm_pixel_stats(NAME))
 model = L(DistilledModel)(student=student, points=[])
 train.output_dir = "output/cityscapes/semantic_teacher_r101"

@@ -10,7 +10,7 @@ from ..common.models.timm_fpn import on_timm
 from ..common.models.zoo import zoo_teacher
 from .diffkd_mask_r50 import dataloader, distill, lr_multiplier, model, optimizer, train
 
-model.student = on_timm(get_config("common/models/mask_rcnn_fpn.py").model, "resnet18")
+model.student = on_timm(get_config("common/models/mask_rcnn_fpn.py").model, "resnet18.tv_in1k")
 model.teacher = zoo_teacher("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x")
 dataloader.train.mapper.image_format = "RGB"
 train.init_checkpoint = ""

@@ -8,7 +8,7 @@ from ..common.models.zoo import zoo_teacher
 from .diffkd_mask_r18 import distill, lr_multiplier, model, optimizer, train
 from .diffkd_r50 import dataloader
 
-model.student.backbone = on_timm(model.student, "mobilenetv2_100").backbone
+model.student.backbone = on_timm(model.student, "mobilenetv2_100.ra_in1k").backbone
 for name in ("mask_in_features", "mask_pooler", "mask_head"):
     model.student.roi_heads.pop(name)
 model.teacher = zoo_teacher("COCO-Detection/faster_rcnn_R_50_FPN_3x")

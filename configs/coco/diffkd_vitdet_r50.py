@@ -1,7 +1,8 @@
 """DiffKD on P2 to P6: Mask R-CNN R50-FPN 1x from Detectron2's ViTDet-B; needs Detectron2's main branch.
 
 Published box / mask AP: teacher 51.6 / 45.9 (Detectron2's projects/ViTDet/README.md), student alone 38.6 / 35.2
-(MODEL_ZOO.md). With DiffKD: not measured. The teacher pads to 1024x1024: no image may be larger.
+(MODEL_ZOO.md) on images of up to 1333 pixels; here they have up to 1024, since the teacher pads to 1024x1024.
+The student alone on those, and with DiffKD: not measured.
 """
 
 from ..common.models.vitdet import vitdet_teacher

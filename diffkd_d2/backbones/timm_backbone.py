@@ -6,10 +6,14 @@ import timm
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
-from timm.layers import Format
+from omegaconf import ListConfig
+from timm.layers import Format, convert_sync_batchnorm, freeze_batch_norm_2d
 from torch import Tensor
 
 from ..errors import UserError, nearest
+
+# timm's own conversions: its batch norms may hold an activation, which Detectron2's would drop.
+NORMS = {"BN": lambda model: model, "FrozenBN": freeze_batch_norm_2d, "SyncBN": convert_sync_batchnorm}
 
 
 class TimmBackbone(Backbone):
@@ -19,8 +23,11 @@ class TimmBackbone(Backbone):
 
     Args:
         name: timm's name of a model, such as "mobilenetv2_100".
-        out_features: stages to return; it builds no stage beyond the last of them.
+        out_features: stages to return. Stages beyond the last of them are not built, except in the EfficientNet family
+            (MobileNetV2 and V3 too): there take all up to res5, or parameters without a gradient stop DDP.
         pretrained: whether to load timm's own weights for that name (from the Hugging Face hub).
+        norm: what becomes of its batch norms: "BN" as they are, "SyncBN", or "FrozenBN", which Detectron2's detectors
+            have on pretrained backbones at two images per GPU.
         options: further arguments of `timm.create_model`, such as `output_stride=16` (dilated, for DeepLab),
             `drop_path_rate=0.1`, or `strict_img_size=False` (Swin on images of any size).
 
@@ -29,14 +36,16 @@ class TimmBackbone(Backbone):
             cannot be fetched.
     """
 
-    def __init__(self, name: str, out_features: list[str], pretrained: bool = False, **options: Any):
+    def __init__(self, name: str, out_features: list[str], pretrained: bool = False, norm: str = "BN", **options: Any):
         super().__init__()
+        # A LazyConfig hands over lists of its own kind, which timm and torch do not take.
+        options = {k: tuple(v) if isinstance(v, ListConfig) else v for k, v in options.items()}
         if not timm.is_model(name.split(".")[0]):
             raise UserError(f"timm has no model '{name}'{nearest(name, timm.list_models())}")
         try:
             probe = timm.create_model(name, features_only=True, **options).feature_info
-        except (RuntimeError, AttributeError) as error:
-            raise UserError(f"timm's {name} gives no feature maps: {error}") from error
+        except (RuntimeError, AttributeError, TypeError) as error:
+            raise UserError(f"timm's {name} gives no feature maps with {options}: {error}") from error
         stages = {f"res{6 - len(probe.info) + i}": i for i in range(len(probe.info))}
         missing = [stage for stage in out_features if stage not in stages]
         if missing:
@@ -48,6 +57,9 @@ class TimmBackbone(Backbone):
             )
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(f"cannot load timm's weights of {name}: {str(error).splitlines()[0]}") from error
+        if norm not in NORMS:
+            raise UserError(f"norm is '{norm}', expected one of {', '.join(NORMS)}")
+        self.model = NORMS[norm](self.model)
         self._channels_last = getattr(self.model, "output_fmt", None) == Format.NHWC  # Swin
         self._out_features = sorted(out_features, key=stages.get)
         info = [probe.info[i] for i in indices]
@@ -79,7 +91,7 @@ def timm_pixel_stats(name: str) -> tuple[list[float], list[float]]:
 
 def add_timm_config(cfg: CfgNode) -> None:
     """Add `MODEL.TIMM` to a YAML config, for `yaml_model(extend=...)`; used by BACKBONE.NAME "build_timm_backbone"."""
-    cfg.MODEL.TIMM = CfgNode(dict(NAME="resnet18", PRETRAINED=True, OUTPUT_STRIDE=32))
+    cfg.MODEL.TIMM = CfgNode(dict(NAME="resnet18", PRETRAINED=True, OUTPUT_STRIDE=32, NORM="BN"))
 
 
 @BACKBONE_REGISTRY.register()
@@ -87,4 +99,4 @@ def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
     """Build the backbone that `MODEL.TIMM` names, with the stages in MODEL.RESNETS.OUT_FEATURES."""
     options = cfg.MODEL.TIMM
     dilated = {} if options.OUTPUT_STRIDE == 32 else {"output_stride": options.OUTPUT_STRIDE}
-    return TimmBackbone(options.NAME, cfg.MODEL.RESNETS.OUT_FEATURES, options.PRETRAINED, **dilated)
+    return TimmBackbone(options.NAME, cfg.MODEL.RESNETS.OUT_FEATURES, options.PRETRAINED, options.NORM, **dilated)

@@ -155,10 +155,16 @@ def build_loader(node: DictConfig) -> Any:
 
 
 def check_image_format(node: DictConfig, model: nn.Module) -> None:
-    """Raise UserError where the loader reads images in another channel order than the model was made for."""
+    """Compare the channel order that the loader reads with the model's; a model that states none gets the loader's.
+
+    Raises:
+        UserError: where they differ.
+    """
     wanted, read = getattr(model, "input_format", None), OmegaConf.select(node, "mapper.image_format")
     if wanted and read and wanted != read:
         raise UserError(f"the model wants {wanted} images, mapper.image_format is {read}")
+    if read and not wanted:  # FCOS, SemanticSegmentor: a teacher needs to know in which order its inputs come
+        model.input_format = read
 
 
 def try_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
@@ -183,17 +189,29 @@ def try_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
     normalizers = [(m, vars(m).get("loss_normalizer")) for m in model.modules() if isinstance(m, DenseDetector)]
     states = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(), torch.no_grad(), EventStorage():
+        model.stop_teachers = False
         model.train()(first)
+        model.stop_teachers = True
     random.setstate(states[0])
     np.random.set_state(states[1])
     for buffer, before in buffers:
         buffer.copy_(before)
     for module, normalizer in normalizers:
-        vars(module).pop("loss_normalizer")
+        vars(module).pop("loss_normalizer", None)
         if normalizer is not None:
             module.loss_normalizer = normalizer
     model.metrics = {}
     return loader if hasattr(loader, "start") else itertools.chain([first], batches)
+
+
+def warn_of_random_weights(init_checkpoint: str, student: nn.Module) -> None:
+    """Warn where a student without `train.init_checkpoint` has frozen parameters: they stay as they were drawn."""
+    frozen = sum(p.numel() for p in student.parameters() if not p.requires_grad)
+    if frozen and not init_checkpoint:
+        logger.warning(
+            f"{frozen} parameters of the student are frozen, and train.init_checkpoint is empty: unless the model "
+            "loads weights itself, they stay random (a YAML config's MODEL.WEIGHTS is not read)"
+        )
 
 
 def _names(node: DictConfig) -> list[str]:

@@ -2,6 +2,7 @@
 
 from detectron2.config import LazyCall as L
 
+from diffkd_d2.backbones.timm_backbone import timm_pixel_stats
 from diffkd_d2.teacher import yaml_model
 
 COMMON = [
@@ -45,9 +46,11 @@ def deeplab_resnet(depth, norm="SyncBN"):
     ]
 
 
-def timm_dilated(name, pretrained=True):
-    """Options of a backbone of timm whose last stage has a stride of 16."""
+def timm_dilated(name, pretrained=True, norm="SyncBN"):
+    """Options of a backbone of timm whose last stage has a stride of 16, and its pixel statistics."""
+    mean, std = timm_pixel_stats(name)
     return [
+        *("MODEL.TIMM.NORM", norm, "MODEL.PIXEL_MEAN", mean, "MODEL.PIXEL_STD", std),
         *("MODEL.BACKBONE.NAME", "build_timm_backbone", "MODEL.TIMM.NAME", name),
         *("MODEL.TIMM.PRETRAINED", pretrained, "MODEL.TIMM.OUTPUT_STRIDE", 16),
     ]

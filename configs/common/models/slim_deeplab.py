@@ -19,6 +19,6 @@ SLIM_PANOPTIC = [
 
 def slim_deeplab(kind, depth, dataset, num_classes):
     """Config of a DeepLab on a slim ResNet-50 (res5 of 1,024 channels), or on timm's ResNet-18 (512)."""
-    backbone = deeplab_resnet(50, norm="BN") if depth == 50 else timm_dilated("resnet18", pretrained=False)
+    backbone = deeplab_resnet(50, norm="BN") if depth == 50 else timm_dilated("resnet18", pretrained=False, norm="BN")
     options = [*SLIM, *(SLIM_RESNET if depth == 50 else []), *(SLIM_PANOPTIC if kind == "panoptic" else [])]
     return deeplab(kind, backbone, dataset, num_classes, options=options)

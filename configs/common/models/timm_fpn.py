@@ -8,16 +8,18 @@ from diffkd_d2.backbones.timm_backbone import TimmBackbone, timm_pixel_stats
 STAGES = ["res2", "res3", "res4", "res5"]
 
 
-def timm_fpn(name, channels=256, pretrained=True, **options):
+def timm_fpn(name, channels=256, pretrained=True, norm="SyncBN", **options):
     """Config of an FPN, P2 to P5, on the timm model `name`; `options` are `TimmBackbone`'s."""
-    bottom_up = L(TimmBackbone)(name=name, out_features=STAGES, pretrained=pretrained, **options)
+    bottom_up = L(TimmBackbone)(name=name, out_features=STAGES, pretrained=pretrained, norm=norm, **options)
     return L(FPN)(bottom_up=bottom_up, in_features=STAGES, out_channels=channels)
 
 
-def on_timm(model, name, pretrained=True, **options):
+def on_timm(model, name, pretrained=True, norm="FrozenBN", **options):
     """Put the timm model `name` under the FPN of a LazyConfig model, with its pixel statistics and RGB order."""
     features = list(model.backbone.in_features)
-    model.backbone.bottom_up = L(TimmBackbone)(name=name, out_features=features, pretrained=pretrained, **options)
+    model.backbone.bottom_up = L(TimmBackbone)(
+        name=name, out_features=features, pretrained=pretrained, norm=norm, **options
+    )
     model.backbone.in_features = features
     model.pixel_mean, model.pixel_std = timm_pixel_stats(name)
     model.input_format = "RGB"
