@@ -58,9 +58,14 @@ def start(words: Sequence[str], datasets: Path, log: Path) -> subprocess.Popen:
         )
 
 
-def finish(words: Sequence[str], datasets: Path, log: Path) -> None:
+def finish(words: Sequence[str], datasets: Path, log: Path, timeout: int = 900) -> None:
     """Run to the end, which has to be a good one."""
-    code = start(words, datasets, log).wait(timeout=900)
+    process = start(words, datasets, log)
+    try:
+        code = process.wait(timeout=timeout)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert code == 0, log.read_text()[-3000:]
 
 

@@ -15,7 +15,7 @@ COUNTS = ("open_files", "threads", "processes", "module_hooks", "tensors")
 
 def train_and_measure(iterations: int, datasets: Path, out: Path) -> dict:
     words = [sys.executable, str(REPO / "tests/faults/leaks.py"), str(out), str(iterations)]
-    finish(words, datasets, out.with_suffix(".log"))
+    finish(words, datasets, out.with_suffix(".log"), timeout=2700)
     report = json.loads((out / "leaks.json").read_text())
     print(report["slopes_per_1000_iterations"])
     middle, last = report["rows"][len(report["rows"]) // 2], report["rows"][-1]
