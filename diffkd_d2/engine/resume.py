@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import JSONWriter
+from fvcore.common.history_buffer import HistoryBuffer
 from torch import nn
 
 from ..data.stream import derive_seed
 
 WINDOW = 20  # over which Detectron2's writers smooth
+LONGEST = 1000
 CLOCK = {"time", "data_time", "eta_seconds", "rank_data_time"}
 
 
@@ -123,7 +126,9 @@ class MetricsHook(HookBase):
         self._loaded = state
 
     def before_train(self) -> None:
-        """Restore the storage, and finish the iteration of the checkpoint."""
+        """Bound the storage's memory, restore it, and finish the iteration of the checkpoint."""
+        # Left to itself it keeps a million values of each scalar; the writers look at no more than the last 1,000.
+        self.trainer.storage.histories().default_factory = partial(HistoryBuffer, max_length=LONGEST)
         if self._loaded is None:
             return
         state, storage, start = self._loaded, self.trainer.storage, self.trainer.iter

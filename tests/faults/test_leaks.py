@@ -8,7 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from detectron2.engine import TrainerBase
 from harness import REPO, command, finish, start, started_from
+
+from diffkd_d2.engine.resume import MetricsHook
 
 COUNTS = ("open_files", "threads", "processes", "module_hooks", "tensors")
 
@@ -26,6 +29,19 @@ def train_and_measure(iterations: int, datasets: Path, out: Path) -> dict:
 @pytest.mark.slow
 def test_counts_stand_still(tiny_datasets, tmp_path):
     train_and_measure(80, tiny_datasets, tmp_path / "out")
+
+
+class Loop(TrainerBase):
+    def run_step(self):
+        self.storage.put_scalar("loss", self.iter)
+
+
+def test_the_storage_is_bounded(tmp_path):
+    loop = Loop()
+    loop.register_hooks([MetricsHook(str(tmp_path), [], [])])
+    loop.train(0, 1500)
+    history = loop.storage.history("loss")
+    assert len(history.values()) == 1000 and history.median(20) == 1489.5 and history.global_avg() == 749.5
 
 
 @pytest.mark.faults
