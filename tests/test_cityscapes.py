@@ -2,12 +2,15 @@
 
 import importlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from two_steps import two_steps
+from two_steps import python_path, two_steps
 
 from diffkd_d2.data import eval_apis
 from diffkd_d2.errors import UserError
@@ -26,6 +29,43 @@ CONFIGS = {
     "diffkd_mask_r18": ([f"{SHORT}=[128]", *TEST], {"segm"}),
     "diffkd_panoptic_deeplab_r18": (CROPS, {"panoptic_seg", "sem_seg", "segm"}),
 }
+
+
+TRUTH_AS_PREDICTION = """
+import json
+import numpy as np
+import torch
+from PIL import Image
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
+from detectron2.structures import Instances
+from diffkd_d2.data.eval_apis import provide_cityscapes
+
+provide_cityscapes()
+results = {}
+for task, evaluator in (("sem_seg", CityscapesSemSegEvaluator), ("instance_seg", CityscapesInstanceEvaluator)):
+    name = f"cityscapes_fine_{task}_val"
+    evaluator = evaluator(name)
+    evaluator.reset()
+    for record in DatasetCatalog.get(name):
+        if task == "sem_seg":
+            label = torch.as_tensor(np.array(Image.open(record["sem_seg_file_name"])).astype("int64"))
+            found = {"sem_seg": torch.nn.functional.one_hot(label.clamp(max=18), 19).permute(2, 0, 1).float()}
+        else:
+            path = record["file_name"].replace("leftImg8bit", "gtFine").replace("gtFine.png", "gtFine_instanceIds.png")
+            ids = np.array(Image.open(path)).astype("int64")
+            of_class = {26: "car", 24: "person"}
+            things = [i for i in np.unique(ids) if i >= 1000]
+            found = Instances(ids.shape)
+            found.pred_masks = torch.as_tensor(np.stack([ids == i for i in things]))
+            classes = MetadataCatalog.get(name).thing_classes
+            found.pred_classes = torch.tensor([classes.index(of_class[i // 1000]) for i in things])
+            found.scores = torch.ones(len(things))
+            found = {"instances": found}
+        evaluator.process([record], [found])
+    results.update(evaluator.evaluate())
+print(json.dumps(results))
+"""
 
 
 def polygon(label: str, x0: int, y0: int, x1: int, y1: int) -> dict:
@@ -76,6 +116,21 @@ def test_two_steps_and_the_official_evaluation(name, cityscapes, tmp_path):
     for metric, key in (("sem_seg", "IoU"), ("segm", "AP"), ("panoptic_seg", "PQ")):
         if metric in metrics:
             assert 0 <= results[metric][key] < 60  # of two steps from random weights
+
+
+@pytest.mark.slow
+def test_the_truth_as_prediction_has_an_iou_of_100(cityscapes, tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-c", TRUTH_AS_PREDICTION],
+        env=dict(os.environ, DETECTRON2_DATASETS=str(cityscapes), PYTHONPATH=python_path()),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    results = json.loads(run.stdout.splitlines()[-1])
+    assert results["sem_seg"]["IoU"] == pytest.approx(100) and results["segm"]["AP"] == pytest.approx(100)
 
 
 def test_missing_label_maps_are_one_line(cityscapes, tmp_path):

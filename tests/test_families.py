@@ -11,6 +11,8 @@ from two_steps import two_steps
 pytestmark = pytest.mark.slow
 
 FAMILIES = {
+    "faster_diffkd_r18": {"bbox"},
+    "semantic_diffkd_r18": {"sem_seg"},
     "fcos_diffkd_r18": {"bbox"},
     "cascade_diffkd_r18": {"bbox"},
     "mask_diffkd_r18": {"bbox", "segm"},
