@@ -77,13 +77,8 @@ def main() -> None:
     )
     Path(out).mkdir(parents=True, exist_ok=True)
     meter = Meter()
-    register = train_net.register_hooks
-
-    def register_and_measure(cfg, trainer, *arguments):
-        register(cfg, trainer, *arguments)
-        trainer.register_hooks([meter])
-
-    train_net.register_hooks = register_and_measure
+    hooks = train_net.training_hooks
+    train_net.training_hooks = lambda *arguments: [*hooks(*arguments), meter]
     train_net.do_train(Namespace(resume=False), cfg)
     report = {"slopes_per_1000_iterations": slopes(meter.rows), "rows": meter.rows}
     (Path(out) / "leaks.json").write_text(json.dumps(report, indent=1))

@@ -12,13 +12,14 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from torch import nn
 
+from diffkd_d2.distillers import diffkd
 from diffkd_d2.engine.setup import build_loader, join_torchrun, load_config
 from diffkd_d2.norm import norm_layer
 
 
 def same_noise() -> None:
     """Let every image have the same noise and time step, whichever process it is in."""
-    torch.randn_like = lambda x, **_: torch.linspace(-2, 2, x[0].numel()).view_as(x[:1]).float().expand_as(x)
+    diffkd.normal_like = lambda x: torch.linspace(-2, 2, x[0].numel()).view(x[:1].shape).expand(x.shape)
     torch.randint = lambda high, size, **_: torch.full(size, high // 3)
 
 
