@@ -117,8 +117,6 @@ class DistilledModel(nn.Module):
         self.metrics: dict[str, Tensor] = {}
         # Which point each loss of the last forward pass comes from; the student's own are not in it.
         self.origin: dict[str, str] = {}
-        # Off while a pair is tried out: a teacher's module that runs twice is seen only if the teacher runs to its end.
-        self.stop_teachers = True
         if shared_distiller:
             for point in self.points:
                 point.distiller = self.points[0].distiller
@@ -165,7 +163,7 @@ class DistilledModel(nn.Module):
             return {}
         if _orders_differ(self.student, self.teachers[index]):
             batched_inputs = [{**x, "image": x["image"].flip(0)} for x in batched_inputs]
-        with capture(self.teachers[index], wanted, stop=self.stop_teachers) as outputs:
+        with capture(self.teachers[index], wanted, stop=True) as outputs:
             self.teachers[index](batched_inputs)
         return outputs
 

@@ -120,14 +120,25 @@ def real_panoptic(real_data, tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("datasets")
     (root / "coco").mkdir()
     for entry in (real_data / "coco").iterdir():
-        (root / "coco" / entry.name).symlink_to(entry)
+        if entry.name != "annotations":
+            (root / "coco" / entry.name).symlink_to(entry)
+    (root / "coco" / "annotations").mkdir()
     labels = {k["id"]: 0 for k in COCO_CATEGORIES if k["isthing"]}
     stuff = [k["id"] for k in COCO_CATEGORIES if not k["isthing"]]
     labels.update({k: i + 1 for i, k in enumerate(stuff)})
     for split in ("train", "val"):
         folder = root / "coco" / f"panoptic_stuff_{split}2017"
         folder.mkdir()
-        panoptic = json.loads((root / "coco" / "annotations" / f"panoptic_{split}2017.json").read_text())
+        panoptic, instances = (
+            json.loads((real_data / "coco" / "annotations" / f"{kind}_{split}2017.json").read_text())
+            for kind in ("panoptic", "instances")
+        )
+        # Not all images of the folder have panoptic annotations; PanopticFPN wants the same images in both files.
+        there = {record["image_id"] for record in panoptic["annotations"]}
+        instances["images"] = [x for x in instances["images"] if x["id"] in there]
+        instances["annotations"] = [x for x in instances["annotations"] if x["image_id"] in there]
+        for kind, data in (("panoptic", panoptic), ("instances", instances)):
+            (root / "coco" / "annotations" / f"{kind}_{split}2017.json").write_text(json.dumps(data))
         for record in panoptic["annotations"]:
             path = root / "coco" / f"panoptic_{split}2017" / record["file_name"]
             ids = rgb2id(cv2.imread(str(path))[:, :, ::-1])

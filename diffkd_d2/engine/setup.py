@@ -189,9 +189,7 @@ def try_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
     normalizers = [(m, vars(m).get("loss_normalizer")) for m in model.modules() if isinstance(m, DenseDetector)]
     states = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(), torch.no_grad(), EventStorage():
-        model.stop_teachers = False
         model.train()(first)
-        model.stop_teachers = True
     random.setstate(states[0])
     np.random.set_state(states[1])
     for buffer, before in buffers:

@@ -20,7 +20,16 @@ def slim_point_rend(depth, channels, num_classes=8, fc_dim=256):
         *("MODEL.ROI_HEADS.NUM_CLASSES", num_classes, "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", 64),
         *("MODEL.ROI_BOX_HEAD.FC_DIM", fc_dim, "MODEL.PIXEL_STD", [57.375, 57.12, 58.395]),
         *(f"{MASK}.NAME", "PointRendMaskHead", f"{MASK}.POOLER_TYPE", "", f"{MASK}.IN_FEATURES", ["p2"]),
-        *(f"{MASK}.FC_DIM", fc_dim, f"{MASK}.NUM_FC", 1, f"{MASK}.OUTPUT_SIDE_RESOLUTION", 7),
+        *(
+            f"{MASK}.CONV_DIM",
+            channels,
+            f"{MASK}.FC_DIM",
+            fc_dim,
+            f"{MASK}.NUM_FC",
+            1,
+            f"{MASK}.OUTPUT_SIDE_RESOLUTION",
+            7,
+        ),
         *(f"{MASK}.POINT_HEAD_ON", True, f"{POINT}.NUM_CLASSES", num_classes),
         *(f"{POINT}.FC_DIM", channels, f"{POINT}.IN_FEATURES", ["p2"]),
     ]
