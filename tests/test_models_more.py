@@ -1,8 +1,6 @@
 """The meta-architectures that Detectron2's zoo configures lazily or keeps in projects, as teacher and as student."""
 
 import importlib.util
-import sys
-import types
 
 import pytest
 import torch
@@ -12,6 +10,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.model_zoo import get_config
 from test_models import CLASSES, FPN, MASK, SMALL, batch, box_head, level, mask, rpn, same, sem_seg, train_two_steps
 
+from diffkd_d2.data.eval_apis import provide_panopticapi
 from diffkd_d2.distilled_model import DistillPoint
 from diffkd_d2.distillers import DiffKD
 from diffkd_d2.teacher import yaml_model
@@ -41,11 +40,7 @@ def deeplab_v3_plus() -> torch.nn.Module:
 
 
 def panoptic_deeplab() -> torch.nn.Module:
-    # Its data mapper imports panopticapi, which no index has; its model does not.
-    if "panopticapi" not in sys.modules and importlib.util.find_spec("panopticapi") is None:
-        api, utils = types.ModuleType("panopticapi"), types.ModuleType("panopticapi.utils")
-        api.utils, utils.rgb2id = utils, None
-        sys.modules.update({"panopticapi": api, "panopticapi.utils": utils})
+    provide_panopticapi()  # its data mapper imports it
     features = ["res2", "res3", "res5"]
     options = [*BACKBONE, "MODEL.META_ARCHITECTURE", "PanopticDeepLab", "MODEL.RESNETS.OUT_FEATURES", features]
     for head, name in (("SEM_SEG", "SemSeg"), ("INS_EMBED", "InsEmbed")):
