@@ -150,8 +150,8 @@ def do_train(args: Namespace, cfg) -> None:
         clip_norm=cfg.train.clip_norm,
         clip_modules=[model.student, model.points],
         accumulate=cfg.train.accumulate,
-        max_skipped=cfg.train.get("max_skipped", 10),
-        drop_distill=cfg.train.get("drop_distill", False),
+        max_skipped=cfg.train.max_skipped,
+        drop_distill=cfg.train.drop_distill,
     )
     ema = []
     if cfg.train.ema_decay is not None:
