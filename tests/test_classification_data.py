@@ -1,6 +1,7 @@
 """Loaders and evaluator of classification: what is read, what is skipped, what is counted."""
 
 import io
+import itertools
 import logging
 import pickle
 
@@ -10,6 +11,7 @@ import torch
 import torchvision
 from PIL import Image
 from timm.data import Mixup, create_transform
+from torchvision.transforms import v2
 
 from diffkd_d2.classification.datasets import LabelledImages, cifar, image_folder, shapes_crops
 from diffkd_d2.classification.evaluator import TopKEvaluator
@@ -123,7 +125,7 @@ def test_mixing_gives_soft_labels_and_wants_pairs(folder):
 
 
 def test_repeated_augmentation_gives_each_image_several_times_without_an_end(folder):
-    sampler = iter(RepeatedAugmentation(images(folder, "train", True), num_repeats=3, seed=0))
+    sampler = iter(RepeatedAugmentation(images(folder, "train", True), num_repeats=3))
     first = [next(sampler) for _ in range(12)]
     assert sorted(first.count(i) for i in set(first)) == [3, 3, 3, 3]
     assert [next(sampler) for _ in range(12)] != first
@@ -176,3 +178,20 @@ def test_top_k_by_hand():
     assert evaluator.evaluate() == {"cls": {"top1": 25.0, "top2": 75.0, "top5": 100.0}}
     evaluator.reset()
     assert evaluator.evaluate() == {"cls": {"top1": 0.0, "top2": 0.0, "top5": 0.0}}
+
+
+@pytest.mark.parametrize("num_repeats", [1, 3])
+def test_a_loader_goes_on_where_it_was_left_with_any_number_of_workers(folder, num_repeats):
+    def batches(start, workers, count, seed=5):
+        data = images(folder, "train", True)
+        data.transform = v2.Compose(
+            [data.transform, v2.RandomErasing(p=1.0, value="random"), v2.ToDtype(torch.float32)]
+        )
+        mix = Mixup(mixup_alpha=1.0, cutmix_alpha=1.0, num_classes=3)
+        loader = build_classification_train_loader(data, 4, workers, mix, num_repeats)
+        loader.seed, loader.start = seed, start
+        return [x for b in itertools.islice(loader, count) for x in (b["image"], b["label"])]
+
+    whole, rest = batches(0, 0, 8), batches(5, 2, 3)
+    assert all(map(torch.equal, whole[10:], rest)) and len(whole[10:]) == len(rest) == 6
+    assert not torch.equal(whole[0], whole[2]) and not torch.equal(whole[0], batches(0, 0, 1, seed=6)[0])

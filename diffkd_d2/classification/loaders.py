@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -11,8 +11,9 @@ from detectron2.data.samplers import InferenceSampler, TrainingSampler
 from detectron2.utils import comm
 from timm.data.distributed_sampler import RepeatAugSampler
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..data.stream import PositionedBatches, PositionedSamples
 from ..errors import UserError
 from .datasets import LabelledImages
 
@@ -25,16 +26,17 @@ class ImageLoader:
     """Batches `{"image": (N, 3, H, W), "label": (N,) or (N, K)}`; each damaged file is logged once, and counted.
 
     Args:
-        loader: what makes the batches, by `collate`.
+        loader: what makes the batches, by `Collate`.
+        dataset: the images.
         max_corrupt: largest fraction of the dataset's images that may be unreadable.
 
     Raises:
         UserError: while iterating, if more images than that cannot be read.
     """
 
-    def __init__(self, loader: DataLoader, max_corrupt: float):
+    def __init__(self, loader: DataLoader, dataset: LabelledImages, max_corrupt: float):
         self.loader, self.max_corrupt = loader, max_corrupt
-        self.dataset: LabelledImages = loader.dataset
+        self.dataset = dataset
         self.skipped: set[str] = set()
         self._rate_is_known = False
 
@@ -42,7 +44,10 @@ class ImageLoader:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        for batch in self.loader:
+        yield from self._readable(self.loader)
+
+    def _readable(self, batches: Iterable[dict[str, Any]]) -> Iterator[dict[str, Tensor]]:
+        for batch in batches:
             self._report(batch.pop("skipped"))
             seconds = batch.pop("seconds")
             if "image" not in batch:
@@ -54,13 +59,6 @@ class ImageLoader:
             yield batch
         if self.skipped:
             logger.warning(f"{len(self.skipped)} of {len(self.dataset)} images were skipped: they cannot be read")
-
-    def augmentation(self) -> str:
-        """Return the transform, and what mixes images, as one line."""
-        words = " ".join(str(self.dataset.transform).split())
-        mix = getattr(self.loader.collate_fn, "mix", None)
-        repeats = getattr(self.loader.sampler, "num_repeats", 1)
-        return words + (f"; {mix_words(mix)}" if mix else "") + (f"; each {repeats} times" if repeats > 1 else "")
 
     def _workers(self) -> int:
         return max(self.loader.num_workers, 1)
@@ -75,6 +73,52 @@ class ImageLoader:
                 f"{len(self.skipped)} of {len(self.dataset)} images cannot be read, more than "
                 f"max_corrupt={self.max_corrupt:g} allows: {sorted(self.skipped)[0]}"
             )
+
+
+class TrainImageLoader(ImageLoader):
+    """An endless `ImageLoader` that gives the batches of `seed` from batch `start` on, by any number of workers.
+
+    Both may be set until iteration begins, which is when the workers are started.
+
+    Args:
+        sampler: with `_seed`; the share of this process.
+        batch_size: of this process.
+        num_workers: processes that read.
+        mix: Mixup or CutMix.
+    """
+
+    def __init__(
+        self,
+        dataset: LabelledImages,
+        sampler: Sampler,
+        batch_size: int,
+        num_workers: int,
+        mix: Mix | None,
+        max_corrupt: float,
+    ):
+        self.seed, self.start, self.mix = 0, 0, mix
+        self._samples = PositionedSamples(range(len(dataset)), dataset.__getitem__, Collate(mix))
+        self._batches = PositionedBatches(sampler, batch_size)
+        # One item of this loader is a whole batch: which worker makes it changes nothing in it.
+        loader = _loader(self._samples, num_workers, sampler=self._batches, batch_size=None)
+        super().__init__(loader, dataset, max_corrupt)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        self._samples.seed, self._batches.start = self.seed, self.start
+        self._batches.sampler._seed = self.seed
+        with torch.random.fork_rng(devices=[]):  # the loader draws a seed, which would shift the model's numbers
+            batches = iter(self.loader)
+        yield from self._readable(batches)
+
+    def augmentation(self) -> str:
+        """Return the transform, and what mixes images, as one line."""
+        words = " ".join(str(self.dataset.transform).split())
+        repeats = getattr(self._batches.sampler, "num_repeats", 1)
+        return (
+            words
+            + (f"; {mix_words(self.mix)}" if self.mix else "")
+            + (f"; each {repeats} times" if repeats > 1 else "")
+        )
 
 
 class Collate:
@@ -105,11 +149,10 @@ class RepeatedAugmentation(Sampler):
     Args:
         dataset: what is sampled from.
         num_repeats: copies of each image.
-        seed: the same in each process.
     """
 
-    def __init__(self, dataset: LabelledImages, num_repeats: int, seed: int):
-        self.num_repeats, self._seed = num_repeats, seed
+    def __init__(self, dataset: LabelledImages, num_repeats: int):
+        self.num_repeats, self._seed = num_repeats, 0
         self._epoch = RepeatAugSampler(dataset, comm.get_world_size(), comm.get_rank(), num_repeats=num_repeats)
 
     def __iter__(self) -> Iterator[int]:
@@ -125,7 +168,7 @@ def build_classification_train_loader(
     mix: Mix | None = None,
     num_repeats: int = 1,
     max_corrupt: float = 0.001,
-) -> ImageLoader:
+) -> TrainImageLoader:
     """Return an endless loader over shuffled images.
 
     Args:
@@ -144,10 +187,8 @@ def build_classification_train_loader(
         raise UserError(f"total_batch_size is {total_batch_size}, no multiple of the {world} processes")
     if mix is not None and total_batch_size // world % 2:
         raise UserError(f"a batch of {total_batch_size // world} images per process cannot be mixed in pairs")
-    seed = comm.shared_random_seed()
-    repeated = num_repeats > 1
-    sampler = RepeatedAugmentation(dataset, num_repeats, seed) if repeated else TrainingSampler(len(dataset), seed=seed)
-    return _loader(dataset, sampler, total_batch_size // world, num_workers, mix, max_corrupt, drop_last=True)
+    sampler = RepeatedAugmentation(dataset, num_repeats) if num_repeats > 1 else TrainingSampler(len(dataset), seed=0)
+    return TrainImageLoader(dataset, sampler, total_batch_size // world, num_workers, mix, max_corrupt)
 
 
 def build_classification_test_loader(
@@ -161,29 +202,14 @@ def build_classification_test_loader(
         num_workers: processes that read, per process that evaluates.
         max_corrupt: largest fraction of images that may be unreadable; they are left out of the result.
     """
-    return _loader(dataset, InferenceSampler(len(dataset)), batch_size, num_workers, None, max_corrupt, drop_last=False)
+    sampler = InferenceSampler(len(dataset))
+    loader = _loader(dataset, num_workers, sampler=sampler, batch_size=batch_size, collate_fn=Collate())
+    return ImageLoader(loader, dataset, max_corrupt)
 
 
-def _loader(
-    dataset: LabelledImages,
-    sampler: Sampler,
-    batch_size: int,
-    num_workers: int,
-    mix: Mix | None,
-    max_corrupt: float,
-    drop_last: bool,
-) -> ImageLoader:
-    loader = DataLoader(
-        dataset,
-        batch_size,
-        sampler=sampler,
-        num_workers=num_workers,
-        collate_fn=Collate(mix),
-        drop_last=drop_last,
-        pin_memory=torch.cuda.is_available(),
-        worker_init_fn=worker_init_reset_seed,
-    )
-    return ImageLoader(loader, max_corrupt)
+def _loader(items: Dataset, num_workers: int, **options: Any) -> DataLoader:
+    pin = torch.cuda.is_available()
+    return DataLoader(items, num_workers=num_workers, pin_memory=pin, worker_init_fn=worker_init_reset_seed, **options)
 
 
 def mix_words(mix: Any) -> str:

@@ -66,9 +66,9 @@ class PositionedLoader:
         self.seed, self.start = 0, 0
         self._seed_sampler = seed_sampler
         sizes = np.array([_size(r) for r in records], dtype=np.int64) if aspect_ratio_grouping else None
-        self._samples = _MappedSamples(DatasetFromList(records, copy=False), mapper, collate_fn)
+        self._samples = PositionedSamples(DatasetFromList(records, copy=False), mapper, collate_fn)
         sampler = TrainingSampler(len(records), seed=0) if sampler is None else sampler
-        self._batches = _Batches(sampler, sizes, total_batch_size // world)
+        self._batches = PositionedBatches(sampler, total_batch_size // world, sizes)
         # One item of this loader is a whole batch: which worker makes it changes nothing in it.
         self._loader = build_detection_train_loader(
             dataset=self._samples,
@@ -90,10 +90,16 @@ class PositionedLoader:
         yield from batches
 
 
-class _Batches(Sampler):
-    """The stream of batches, each a list of `{"position", "index"}`: cheap, so that skipping to `start` is."""
+class PositionedBatches(Sampler):
+    """The stream of batches, each a list of `{"position", "index"}`: cheap, so that skipping to `start` is.
 
-    def __init__(self, sampler: Sampler, sizes: np.ndarray | None, batch_size: int):
+    Args:
+        sampler: infinite, the share of this process.
+        batch_size: of this process.
+        sizes: width and height of each image (n, 2), to have batches of lying or of standing ones; None: as they come.
+    """
+
+    def __init__(self, sampler: Sampler, batch_size: int, sizes: np.ndarray | None = None):
         self.sampler, self.sizes, self.batch_size, self.start = sampler, sizes, batch_size, 0
 
     def __iter__(self) -> Iterator[list[dict[str, int]]]:
@@ -107,10 +113,16 @@ class _Batches(Sampler):
         return islice(batches, self.start, None)
 
 
-class _MappedSamples(Dataset):
-    """Maps the samples of a batch, each with random numbers of its own."""
+class PositionedSamples(Dataset):
+    """Maps the samples of a batch, each with random numbers of its own, and so the batch.
 
-    def __init__(self, records: Dataset, mapper: Callable[[dict], dict | None], collate_fn: Callable | None):
+    Args:
+        records: what the mapper takes.
+        mapper: record -> sample; where it returns None, a random other record is taken.
+        collate_fn: list of samples -> batch; None: the list.
+    """
+
+    def __init__(self, records: Sequence, mapper: Callable[[Any], Any], collate_fn: Callable | None = None):
         self.records, self.mapper, self.collate_fn, self.seed = records, mapper, collate_fn, 0
         self._in_worker = False
 
@@ -122,9 +134,12 @@ class _MappedSamples(Dataset):
             obey_parent_alone()
             self._in_worker = True
         batch = [self._map(sample["position"], sample["index"]) for sample in samples]
-        return batch if self.collate_fn is None else self.collate_fn(batch)
+        if self.collate_fn is None:
+            return batch
+        with seeded(self.seed, samples[0]["position"], 1):
+            return self.collate_fn(batch)
 
-    def _map(self, position: int, index: int) -> dict[str, Any]:
+    def _map(self, position: int, index: int) -> Any:
         with seeded(self.seed, position):
             for _ in range(TRIES):
                 mapped = self.mapper(self.records[index])

@@ -16,7 +16,7 @@ from detectron2.utils.env import seed_all_rng
 import train_net
 from diffkd_d2.engine.setup import load_config
 
-EVERY = 20
+EVERY = 5
 OVERRIDES = [
     "train.device=cpu",
     "train.seed=1",

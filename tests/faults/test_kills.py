@@ -8,13 +8,13 @@ import pytest
 from harness import command, differences, finish, kill_in_training, start, started_from
 
 
-def survive(kills: int, max_iter: int, datasets: Path, tmp_path: Path) -> dict[str, int]:
+def survive(kills: int, max_iter: int, datasets: Path, tmp_path: Path, *overrides: str, **options) -> dict[str, int]:
     """Kill and resume; compare the outcome; return how often it was killed, and how often while it wrote."""
-    options = [f"train.max_iter={max_iter}", f"train.eval_period={max_iter // 2}"]
+    overrides = (f"train.max_iter={max_iter}", f"train.eval_period={max_iter // 2}", *overrides)
     whole, broken, log = tmp_path / "whole", tmp_path / "broken", tmp_path / "broken.log"
-    finish(command(whole, *options), datasets, tmp_path / "whole.log")
+    finish(command(whole, *overrides, **options), datasets, tmp_path / "whole.log")
     rng, ends = random.Random(20), []
-    words = command(broken, *options, "--resume")
+    words = command(broken, *overrides, "--resume", **options)
     log.touch()
     for i in range(kills):
         process = start(words, datasets, log)
@@ -36,6 +36,13 @@ def survive(kills: int, max_iter: int, datasets: Path, tmp_path: Path) -> dict[s
 @pytest.mark.slow
 def test_two_kills(tiny_datasets, tmp_path):
     assert survive(2, 28, tiny_datasets, tmp_path)["kills"] == 2
+
+
+@pytest.mark.slow
+def test_two_kills_of_a_classifier_with_moving_average_and_accumulation(tiny_datasets, tmp_path):
+    more = ("train.ema_decay=0.9", "train.accumulate=2")
+    config = "configs/shapes/cls_student_r10.py"
+    assert survive(2, 60, tiny_datasets, tmp_path, *more, config=config)["kills"] == 2
 
 
 @pytest.mark.faults
