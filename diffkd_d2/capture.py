@@ -20,8 +20,8 @@ def capture(model: nn.Module, modules: Iterable[str], stop: bool = False) -> Ite
     Args:
         model: any module.
         modules: paths as in `named_modules()`, such as `"backbone"`.
-        stop: leave the forward (and the block) as soon as all of them have run; that one of them would have run
-            again is then not seen.
+        stop: leave the forward (and the block) as soon as all of them have run; what would have come after (one of
+            them runs again, an output is changed) is then not seen.
 
     Yields:
         a dict that fills up as the modules run: path -> what the module returned.

@@ -114,6 +114,8 @@ class DistilledModel(nn.Module):
         # A plain list: nn.Module would register the teachers as sub-modules.
         self.teachers = [t.requires_grad_(False).eval() for t in teachers]
         self.distill_scale = 1.0
+        # Whether the teachers leave their forward after the last captured module.
+        self.stop_early = True
         self.metrics: dict[str, Tensor] = {}
         # Which point each loss of the last forward pass comes from; the student's own are not in it.
         self.origin: dict[str, str] = {}
@@ -163,7 +165,7 @@ class DistilledModel(nn.Module):
             return {}
         if _orders_differ(self.student, self.teachers[index]):
             batched_inputs = [{**x, "image": x["image"].flip(0)} for x in batched_inputs]
-        with capture(self.teachers[index], wanted, stop=True) as outputs:
+        with capture(self.teachers[index], wanted, self.stop_early) as outputs:
             self.teachers[index](batched_inputs)
         return outputs
 

@@ -229,6 +229,19 @@ def test_the_trial_of_the_points_leaves_no_trace_and_finds_what_does_not_fit():
     assert try_points(DistilledModel(Noisy()), loader) is loader  # without points there is nothing to try
 
 
+def test_the_trial_sees_what_the_teacher_does_behind_the_last_captured_module():
+    class Twice(Noisy):
+        def forward(self, batched_inputs):
+            super().forward(batched_inputs)
+            return super().forward(batched_inputs)
+
+    model = DistilledModel(Noisy(), Twice(), [DistillPoint("norm", "norm", Mimic(2, 2))])
+    loader = [[dict(image=torch.randn(2, 8, 8))]]
+    model.train()(loader[0])  # in training the teacher stops early, and the second run is not seen
+    with pytest.raises(UserError, match="norm.* ran several times"):
+        try_points(model, loader)
+
+
 def test_the_trial_does_not_keep_detectron2s_grouping_from_yielding_again():
     model = DistilledModel(Noisy(), Noisy(), [DistillPoint("norm", "norm", Mimic(2, 2))])
     records = [dict(image=torch.full((2, 8, 8), float(i)), width=8, height=9) for i in range(6)]
