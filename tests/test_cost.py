@@ -4,11 +4,10 @@ from collections import Counter
 
 import pytest
 import torch
-from cost_model import forward_macs, saved_bytes
+from cost_model import flop_counter, forward_macs, saved_bytes
 from test_diffkd_reference import saved_bytes as kept_by
 from test_distilled_model import Net, images
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from diffkd_d2.distilled_model import DistilledModel, DistillPoint
 from diffkd_d2.distillers import DiffKD
@@ -39,14 +38,14 @@ def pair(height, width, count=2):
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_multiply_accumulates_are_as_the_formula_says(options):
     distiller, counts = DiffKD(24, 32, **options), []
-    for size in ((8, 12), (4, 6)):
-        with FlopCounterMode(display=False) as counter:
+    for size in ((16, 24), (8, 12)):
+        with flop_counter() as counter:
             distiller(*pair(*size))
         counts.append(counter.get_total_flops() // 2)
     # The difference of two sizes leaves out what does not depend on the size: the folding of weights, a linear layer.
-    expected = forward_macs(distiller, 2 * 8 * 12) - forward_macs(distiller, 2 * 4 * 6)
+    expected = forward_macs(distiller, 2 * 16 * 24) - forward_macs(distiller, 2 * 8 * 12)
     assert counts[0] - counts[1] == expected
-    assert counts[0] - forward_macs(distiller, 2 * 8 * 12) < 0.1 * counts[0]
+    assert counts[0] - forward_macs(distiller, 2 * 16 * 24) < 0.1 * counts[0]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -72,14 +71,20 @@ def test_operations_of_a_step():
     passes = 5 + 1
     # Two 3x3 convolutions for each pass of the denoiser, one in the matcher.
     assert forward.count["convolution"] == backward.count["convolution_backward"] == 2 * passes + 1
-    # 1x1 before and after each 3x3 (in the matcher after pooling), one behind the bottlenecks; proj, pred; align.
-    assert forward.count["addmm"] == 5 * passes + 2 + 2
-    assert forward.count["baddbmm"] == 1
+    # Products over all positions: 1x1 before each 3x3 and behind both bottlenecks; in the matcher; proj. Small ones:
+    # three composed weights and two folded norms for each pass, one norm in the matcher, its pooled map.
+    assert forward.count["mm"] == 3 * passes + 1 + 1 + (3 + 2) * passes + 1 + 1
+    # What the narrow maps of both bottlenecks add to the second and the last of these.
+    assert forward.count["addmm_"] == 3 * passes
+    # The covariance of each folded norm; pred. Align.
+    assert forward.count["addmm"] == 2 * passes + 1 + 1 and forward.count["baddbmm"] == 1
     # Each pass: two in each bottleneck (the third is folded) and the last; two in the matcher; proj; standardise.
     assert forward.count["native_batch_norm"] == 5 * passes + 2 + 1 + 1
     assert backward.count["native_batch_norm_backward"] == 5 * passes + 2 + 1
     # What a layout that changes midway, or a cast, would add.
     assert forward.count["_to_copy"] == 0 and forward.count["clone"] == 2 and backward.count["clone"] == 0
+    # Launches, nearly all of them on small matrices.
+    assert sum(forward.count.values()) < 920 and sum(backward.count.values()) < 1290
     assert forward.count["_local_scalar_dense"] == backward.count["_local_scalar_dense"] == 0
 
 

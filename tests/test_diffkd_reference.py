@@ -7,7 +7,9 @@ import torch
 from reference_diffkd import reference_losses
 from torch import nn
 
-from diffkd_d2.diffusion.layers import BatchNorm2d, Bottleneck
+from diffkd_d2.diffusion.batch_norm import BatchNorm2d, FoldedNorm, conv_norm
+from diffkd_d2.diffusion.layers import Bottleneck, Conv1x1
+from diffkd_d2.diffusion.maps import Implied
 from diffkd_d2.distillers import DiffKD
 
 
@@ -96,7 +98,7 @@ def saved_bytes(function) -> int:
 
 def test_recomputation_keeps_a_third_of_the_references_activations_at_most():
     plain, again = DiffKD(256, 256), DiffKD(256, 256, recompute=True)
-    student, teacher = torch.randn(1, 256, 20, 28, requires_grad=True), torch.randn(1, 256, 20, 28)
+    student, teacher = torch.randn(1, 256, 40, 56, requires_grad=True), torch.randn(1, 256, 40, 56)
     noise, t = torch.randn_like(teacher), torch.randint(1000, (1,))
     weights = dict(plain.named_parameters())
     parameters = sum(p.numel() * 4 for p in plain.parameters())
@@ -112,16 +114,37 @@ def test_a_bottleneck_whose_norm_is_folded_is_the_bottleneck(channels):
     folded = randomised(Bottleneck(channels, 4, BatchNorm2d))
     plain = copy.deepcopy(folded)
     x, shift = torch.randn(2, channels, 5, 6) + 3, torch.randn(channels)
-    y, rest = folded(x, shift)
-    moved = x + shift[:, None, None]
+    implied = folded(Implied(x, 1.5, shift))
+    moved = 1.5 * x + shift[:, None, None]
     expected = moved + plain.block(moved)
-    torch.testing.assert_close(y + rest[:, None, None], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(implied.made(), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(implied.mean(), expected.mean(dim=(2, 3)), rtol=1e-4, atol=1e-4)
+    conv = Conv1x1(channels, 3)
+    torch.testing.assert_close(conv(implied), nn.Conv2d.forward(conv, expected), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(folded.state_dict(), plain.state_dict(), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(folded.pooled(x + shift[:, None, None]), expected.mean(dim=(2, 3)), rtol=1e-4, atol=1e-4)
     folded.eval()
     plain.load_state_dict(folded.state_dict())
     plain.eval()
-    torch.testing.assert_close(folded(x, None)[0], x + plain.block(x), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(folded(Implied(x)).made(), x + plain.block(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_a_convolution_and_its_batch_norm_as_one(training, momentum):
+    ours = nn.Sequential(Conv1x1(4, 3), randomised(BatchNorm2d(3, momentum=momentum))).train(training)
+    plain = nn.Sequential(nn.Conv2d(4, 3, 1), nn.BatchNorm2d(3, momentum=momentum)).train(training)
+    plain.load_state_dict(ours.state_dict())
+    for _ in range(2):
+        x, shift = torch.randn(2, 4, 5, 6), torch.randn(4)
+        expected = 0.3 * plain(2 * x + shift[:, None, None])
+        torch.testing.assert_close(conv_norm(*ours, Implied(x, 2.0, shift), gain=0.3), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.state_dict(), plain.state_dict())
+
+
+def test_the_gradient_of_the_folded_norm():
+    shapes = (16, 3), (5, 3), (5,), (5,), (5,)  # rows, weight, bias of the convolution, gamma, beta
+    tensors = [torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    assert torch.autograd.gradcheck(lambda *x: FoldedNorm.apply(*x, 1e-5)[:2], tensors)
 
 
 def test_without_gradient_steps_the_kd_loss_takes_the_affine_path():

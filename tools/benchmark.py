@@ -24,11 +24,10 @@ from detectron2.config import instantiate
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils.events import EventStorage
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from cost_model import forward_macs, saved_bytes
+from cost_model import flop_counter, forward_macs, saved_bytes
 
 from diffkd_d2.distilled_model import DistilledModel, DistillPoint
 from diffkd_d2.distillers import DiffKD, Mimic
@@ -123,7 +122,7 @@ def against_formula(seen: list[Pair], images: int) -> dict[str, dict[str, float]
     held: list[torch.Tensor] = []
     weights = {p.data_ptr() for d, _, _ in seen for p in d.parameters()}
     macs = kept = 0
-    with FlopCounterMode(display=False) as counter, saved_tensors_hooks(keep, lambda x: x):
+    with flop_counter() as counter, saved_tensors_hooks(keep, lambda x: x):
         for distiller, student, teacher in seen:
             distiller(student.requires_grad_(), teacher)
     for distiller, student, _ in seen:

@@ -2,7 +2,9 @@
 
 from torch import Tensor, nn
 
-from .layers import BatchNorm2d, Bottleneck, Conv1x1, NormFactory
+from .batch_norm import BatchNorm2d, conv_norm
+from .layers import Bottleneck, Conv1x1, NormFactory
+from .maps import Implied
 
 
 class Denoiser(nn.Module):
@@ -27,22 +29,25 @@ class Denoiser(nn.Module):
         self.time_embedding = nn.Embedding(num_train_timesteps, channels)
         self.net = _logit_net(channels, norm) if logits else _feature_net(channels, norm)
 
-    def forward(self, x: Tensor, t: Tensor | int) -> Tensor:
-        """Return the predicted noise.
+    def forward(self, x: Tensor, t: Tensor | int, scale: float = 1.0, gain: float = 1.0) -> Tensor:
+        """Return `gain` times the noise predicted in `scale` times x.
+
+        The factors go into small weights. With them a sampling chain needs no pass over its maps for its coefficients.
 
         Args:
             x: (N, C, H, W).
             t: step per sample, (N,) of int64, or one step for all.
+            scale: factor of the input.
+            gain: factor of the output.
         """
         if isinstance(t, int):
-            # One embedding for all is a constant per channel, which the 1x1 convolutions take as a bias.
-            shift = self.time_embedding.weight[t]
+            noisy = Implied(x, scale, self.time_embedding.weight[t])
         else:
-            x, shift = x + self.time_embedding(t)[:, :, None, None].to(x.dtype), None
+            noisy = Implied(Implied(x, scale).made() + self.time_embedding(t)[:, :, None, None].to(x.dtype))
         if self.logits:
-            return self.net[1:](self.net[0](x, shift))
+            return gain * self.net(noisy)
         first, second, conv, norm = self.net
-        return norm(conv(*second(*first(x, shift))))
+        return conv_norm(conv, norm, second(first(noisy)), gain)
 
 
 def _feature_net(channels: int, norm: NormFactory) -> nn.Sequential:

@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from .layers import BatchNorm2d, Bottleneck, Conv1x1, NormFactory, mean_over_positions
+from .batch_norm import BatchNorm2d
+from .layers import Bottleneck, Conv1x1, NormFactory
+from .maps import Implied, mean_over_positions
 
 
 class NoiseMatcher(nn.Module):
@@ -35,7 +37,7 @@ class NoiseMatcher(nn.Module):
 
     def gamma(self, x: Tensor) -> Tensor:
         """Return gamma in (0, 1), float32 of shape (N,), for x of shape (N, C, H, W)."""
-        pooled = mean_over_positions(self.net(x)) if self.logits else self.net.pooled(x)
+        pooled = mean_over_positions(self.net(x)) if self.logits else self.net(Implied(x)).mean()
         return self.pred(pooled).float().softmax(dim=1)[:, 0]
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,16 +46,14 @@ class NoiseSchedule(nn.Module):
         stride = self.num_train_timesteps // (2 * num_steps)
         return [i * stride for i in reversed(range(num_steps))]
 
-    def ddim_step(self, x: Tensor, noise: Tensor, t: int, t_prev: int) -> Tensor:
-        """Step from t down to t_prev with eta = 0 (DDIM eq. 12), as one affine combination of x and noise.
+    def ddim_coefficients(self, t: int, t_prev: int) -> tuple[float, float]:
+        """Return a and b of the step from t down to t_prev with eta = 0 (DDIM eq. 12): a x + b noise.
 
         Args:
-            x: sample at step t.
-            noise: predicted noise, the shape of `x`.
             t: current step.
             t_prev: next step; below zero means the clean sample (abar = 1).
         """
         now = self._alpha_bar[t]
         prev = self._alpha_bar[t_prev] if t_prev >= 0 else 1.0
         scale = (prev / now) ** 0.5
-        return (scale * x).add_(noise, alpha=(1 - prev) ** 0.5 - scale * (1 - now) ** 0.5)
+        return scale, (1 - prev) ** 0.5 - scale * (1 - now) ** 0.5

@@ -5,7 +5,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..diffusion import AutoEncoder, Denoiser, NoiseMatcher, NoiseSchedule, Standardize
-from ..diffusion.layers import Align, BatchNorm2d, Conv1x1, NormFactory, channels_last, lowered, normal_like
+from ..diffusion.batch_norm import BatchNorm2d, conv_norm
+from ..diffusion.layers import Align, Conv1x1, NormFactory
+from ..diffusion.maps import Implied, channels_last, lowered, normal_like
 from ..diffusion.recompute import recompute
 from .losses import check_channels, masked_kl, masked_mse
 
@@ -122,11 +124,15 @@ class DiffKD(nn.Module):
         feature = self.align(student)
         noise = normal_like(feature) if noise is None else noise
         x, gamma = self.noise_matcher(feature, noise)
+        # The sample is scale * x. A step a * sample + b * noise adds noise to x and changes the scale.
+        scale = 1.0
         for i, (t, t_prev) in enumerate(zip(self.timesteps, [*self.timesteps[1:], -1], strict=True)):
             early = len(self.timesteps) - i > self.grad_steps
-            predicted = self._denoise(x.detach() if early else x, t, trained=self.kd_trains_denoiser and not early)
-            x = self.schedule.ddim_step(x, predicted.float(), t, t_prev)
-        return self.proj(x), gamma
+            a, b = self.schedule.ddim_coefficients(t, t_prev)
+            known, trained = x.detach() if early else x, self.kd_trains_denoiser and not early
+            x = x + self._denoise(known, t, scale, b / (a * scale), trained)
+            scale = a * scale
+        return conv_norm(*self.proj, Implied(x, scale)), gamma
 
     def diffusion_loss(
         self, latent: Tensor, t: Tensor | None = None, noise: Tensor | None = None, mask: Tensor | None = None
@@ -145,19 +151,23 @@ class DiffKD(nn.Module):
             t = torch.randint(self.schedule.num_train_timesteps, latent.shape[:1], device=latent.device)
         return masked_mse(self._denoise(self.schedule.add_noise(latent, noise, t), t), noise, mask)
 
-    def _denoise(self, x: Tensor, t: Tensor | int, trained: bool = True) -> Tensor:
+    def _denoise(
+        self, x: Tensor, t: Tensor | int, scale: float = 1.0, gain: float = 1.0, trained: bool = True
+    ) -> Tensor:
         """Call the denoiser, with or without a gradient to its parameters, and with or without recomputation."""
         # Not no_grad: autocast would then keep casts of the weights that carry no gradient.
-        frozen = {} if trained else {name: p.detach() for name, p in self.denoiser.named_parameters()}
+        frozen = None if trained else {name: p.detach() for name, p in self.denoiser.named_parameters()}
 
-        def denoise(x: Tensor, t: Tensor | int) -> Tensor:
-            return functional_call(self.denoiser, frozen, (x, t))
+        def denoise(x: Tensor) -> Tensor:
+            arguments = (x, t, scale, gain)
+            predicted = self.denoiser(*arguments) if trained else functional_call(self.denoiser, frozen, arguments)
+            return predicted.float()
 
         x = lowered(x)
         # One value per channel is normalised by running statistics, which another call may have moved since.
         if self.recompute and x.numel() > x.shape[1]:
-            return recompute(self.denoiser, denoise, x, t)
-        return denoise(x, t)
+            return recompute(self.denoiser, denoise, x)
+        return denoise(x)
 
     def _subsample(self, *maps: Tensor | None) -> list[Tensor | None]:
         if self.stride == 1:

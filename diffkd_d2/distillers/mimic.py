@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 
 from ..diffusion import Standardize
-from ..diffusion.layers import Align, channels_last
+from ..diffusion.layers import Align
+from ..diffusion.maps import channels_last
 from .losses import check_channels, masked_mse
 
 

@@ -171,8 +171,8 @@ def try_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
     """Run the first batch without a gradient, so that a pair that does not fit ends the run before it starts.
 
     The teachers run to their end, which shows modules that run again, or outputs that are changed in place, behind the
-    last captured module. The state of the random generators, the buffers of the model and the running normalizer of Detectron2's dense
-    detectors are as before.
+    last captured module. The state of the random generators, the buffers of the model and the running normalizer of
+    Detectron2's dense detectors are as before.
 
     Returns:
         what to train on: a loader that can be begun at any position as it is, of any other the batches from the

@@ -1,0 +1,126 @@
+"""Batch norm with as few passes over maps as its mathematics needs."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .maps import Implied, rows
+
+# Positions per output channel from which folding a norm is cheaper than making its input.
+FOLDED_FROM = 4
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that uses its running statistics where a batch has one value per channel.
+
+    A batch of one image on the coarsest level (a map of 1x1) has no variance; torch raises there.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == x.shape[1]:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        return super().forward(x)
+
+
+def uses_batch_statistics(norm: nn.Module, x: Tensor) -> bool:
+    """Whether `norm` is a batch norm that normalises x (N, C, H, W) by its own mean and variance."""
+    return type(norm) is BatchNorm2d and norm.training and norm.momentum is not None and x.numel() > x.shape[1]
+
+
+def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor | Implied, gain: float = 1.0) -> Tensor:
+    """Return gain * norm(conv(x)) for a 1x1 convolution.
+
+    The mean that a batch norm subtracts contains the bias of the convolution and the shift of x: neither is added to
+    the map, both only to the running mean. (One time step for a whole batch is such a shift. Under batch norm it has no
+    influence on the sampling chain; the authors' code is the same in this.) The gain goes into the norm's parameters.
+
+    Args:
+        conv: the convolution.
+        norm: any norm; only a batch norm in training is made cheaper.
+        x: a map (N, C, H, W), or one that is implied.
+        gain: factor.
+    """
+    x = x if isinstance(x, Implied) else Implied(x)
+    weight = conv.weight.flatten(1)
+    if not uses_batch_statistics(norm, x.x):
+        y = norm(x.conv1x1(weight, conv.bias))
+        return y if gain == 1.0 else y * gain
+    y = x.conv1x1(weight, None)
+    gamma = norm.weight if gain == 1.0 else norm.weight * gain
+    # The bias keeps its gradient, of zero: DDP waits for one of each parameter.
+    beta = torch.add(norm.bias if gain == 1.0 else norm.bias * gain, conv.bias, alpha=0)
+    y = F.batch_norm(y, norm.running_mean, norm.running_var, gamma, beta, True, norm.momentum, norm.eps)
+    if norm.momentum:  # none while activations are recomputed
+        with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
+            offset = conv.bias if x.shift is None else torch.addmv(conv.bias, weight, x.shift)
+            # `data`: autograd keeps the running mean of each call, and would refuse one that has changed since.
+            norm.running_mean.data.add_(offset, alpha=norm.momentum)
+            norm.num_batches_tracked.add_(1)
+    return y
+
+
+class FoldedNorm(torch.autograd.Function):
+    """Weight and bias of the linear map `norm(W x + b)`, with mean and variance of W x + b, from the rows of x.
+
+    With mean m and covariance S of the rows: mean W m + b, variance v = diag(W S W^T), scale s = gamma / sqrt(v + eps),
+    weight s W, bias beta - s W m; b has no influence, and a gradient of zero. Written
+    out by hand because the matrices are small and their number of operations is what they cost: autograd would need
+    three times as many.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows: Tensor, weight: Tensor, b: Tensor, gamma: Tensor, beta: Tensor, eps: float
+    ) -> tuple[Tensor, ...]:
+        mean = rows.mean(dim=0)
+        covariance = torch.addmm(torch.outer(mean, mean), rows.t(), rows, beta=-1, alpha=1 / len(rows))
+        projected = weight @ covariance
+        var = (weight * projected).sum(dim=1).clamp_(min=0)
+        inverse = (var + eps).rsqrt_()
+        folded = weight * (gamma * inverse)[:, None]
+        ctx.save_for_backward(rows, weight, gamma, mean, projected, inverse, folded)
+        mean_out = torch.addmv(b, weight, mean)
+        ctx.mark_non_differentiable(mean_out, var)
+        return folded, torch.addmv(beta, folded, mean, alpha=-1), mean_out, var
+
+    @staticmethod
+    def backward(ctx: Any, d_folded: Tensor, d_bias: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight, gamma, mean, projected, inverse, folded = ctx.saved_tensors
+        with torch.autocast(rows.device.type, enabled=False):
+            d_folded = torch.addr(d_folded, d_bias, mean, alpha=-1)
+            d_scale = (d_folded * weight).sum(dim=1)
+            d_var = d_scale * gamma * inverse.pow(3) * -0.5
+            d_weight = torch.addcmul(d_folded * (gamma * inverse)[:, None], projected, d_var[:, None], value=2)
+            d_covariance = weight.t() @ (weight * d_var[:, None])
+            d_mean = torch.addmv(folded.t() @ d_bias, d_covariance, mean, beta=-1, alpha=-2)
+            drows = torch.addmm(d_mean / len(rows), rows, d_covariance, alpha=2 / len(rows))
+        return drows, d_weight, torch.zeros_like(gamma), d_scale * inverse, d_bias, None
+
+
+def norm_folded(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return weight (C', C) and bias (C',) of the 1x1 convolution that equals `norm(conv(x))`, or None.
+
+    A batch norm behind a linear map is a linear map: its statistics follow from mean and covariance of the map's
+    input. Where the output is wider than the input that spares several passes over it, and the memory for it. None
+    where `norm` is no batch norm in training, or the map so small that the matrices cost more than it does. The running
+    statistics are updated.
+
+    Args:
+        conv: the convolution.
+        norm: what follows it.
+        x: its input (N, C, H, W).
+    """
+    if not uses_batch_statistics(norm, x) or x.numel() < FOLDED_FROM * conv.out_channels * x.shape[1]:
+        return None
+    with torch.autocast(x.device.type, enabled=False):
+        parameters = (conv.weight.flatten(1), conv.bias, norm.weight, norm.bias)
+        weight, bias, mean, var = FoldedNorm.apply(rows(x).float(), *parameters, norm.eps)
+    if norm.momentum:  # none while activations are recomputed
+        count = x.numel() // x.shape[1]
+        with torch.no_grad():
+            norm.num_batches_tracked.add_(1)
+            norm.running_mean.lerp_(mean, norm.momentum)
+            norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
+    return weight, bias
