@@ -9,6 +9,5 @@ from .panoptic_student_r18 import dataloader, distill, lr_multiplier, model, opt
 from .panoptic_teacher_r50 import model as teacher
 
 model.teacher = L(load_teacher)(model=teacher.student, weights="output/shapes/panoptic_teacher_r50/model_final.pth")
-levels = ["p2", "p3", "p4", "p5", "p6"]
-model.points = diffkd_points(levels, student_channels=64, teacher_channels=96, weight=5.0)
+model.points = diffkd_points(["p2", "p3", "p4", "p5", "p6"], student_channels=64, teacher_channels=96, weight=5.0)
 train.output_dir = "output/shapes/panoptic_diffkd_r18"

@@ -1,4 +1,4 @@
-"""DiffKD on P2 to P6: Mask R-CNN slim R18 from a small ViTDet; train vitdet_teacher.py first."""
+"""DiffKD on P3 to P5: Mask R-CNN slim R18 from a small ViTDet; train vitdet_teacher.py first."""
 
 from detectron2.config import LazyCall as L
 
