@@ -7,6 +7,7 @@ import torch
 from reference_diffkd import reference_losses
 from torch import nn
 
+from diffkd_d2.diffusion import batch_norm
 from diffkd_d2.diffusion.batch_norm import BatchNorm2d, FoldedNorm, conv_norm
 from diffkd_d2.diffusion.layers import Bottleneck, Conv1x1
 from diffkd_d2.diffusion.maps import Implied
@@ -54,6 +55,13 @@ def assert_equal_gradients(ours, theirs):
     assert (ours["student"] - theirs["student"]).abs().max() < 2e-4 * theirs["student"].abs().max()
 
 
+@pytest.fixture(params=[True, False], ids=["large", "small"])
+def size(request, monkeypatch) -> None:
+    """Treat the maps of a test as large ones, whose norms are folded, and as small ones."""
+    monkeypatch.setattr(batch_norm, "FOLDED_FROM", 0 if request.param else 2**18)
+
+
+@pytest.mark.usefixtures("size")
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize(("latent", "count"), [(None, 1), (None, 3), (16, 2)])
 def test_losses_and_gradients_are_those_of_the_formulas(latent, count, recompute):
@@ -69,6 +77,7 @@ def test_losses_and_gradients_are_those_of_the_formulas(latent, count, recompute
     assert_equal_gradients(ours, gradients)
 
 
+@pytest.mark.usefixtures("size")
 def test_recomputation_leaves_the_statistics_as_one_pass_does():
     plain = randomised(DiffKD(8, 16))
     again = copy.deepcopy(plain)
@@ -109,6 +118,7 @@ def test_recomputation_keeps_a_third_of_the_references_activations_at_most():
     assert less < reference / 3
 
 
+@pytest.mark.usefixtures("size")
 @pytest.mark.parametrize("channels", [8, 64])
 def test_a_bottleneck_whose_norm_is_folded_is_the_bottleneck(channels):
     folded = randomised(Bottleneck(channels, 4, BatchNorm2d))

@@ -32,8 +32,8 @@ def forward_macs(distiller: DiffKD, positions: int) -> int:
 
     Args:
         distiller: on feature maps, with batch norm.
-        positions: N x H x W of the map that it works on (after `stride`), at least 4 C: on smaller maps norms are
-            not folded, which costs more per position.
+        positions: N x H x W of the map that it works on (after `stride`), at least 2^18 / C: on smaller maps norms
+            are not folded, and more is kept per position.
     """
     student, teacher, c, steps = _widths(distiller)
     quarter, eighth = max(c // 4, 1), max(c // 8, 1)

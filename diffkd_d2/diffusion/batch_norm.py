@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from .maps import Implied, rows
 
-# Positions per output channel from which folding a norm is cheaper than making its input.
-FOLDED_FROM = 4
+# Entries of a map from which folding the norm on it is cheaper than making it: smaller ones are a matter of launches.
+FOLDED_FROM = 2**18
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -112,7 +112,7 @@ def norm_folded(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> tuple[Tensor, Te
         norm: what follows it.
         x: its input (N, C, H, W).
     """
-    if not uses_batch_statistics(norm, x) or x.numel() < FOLDED_FROM * conv.out_channels * x.shape[1]:
+    if not uses_batch_statistics(norm, x) or x.numel() // x.shape[1] * conv.out_channels < FOLDED_FROM:
         return None
     with torch.autocast(x.device.type, enabled=False):
         parameters = (conv.weight.flatten(1), conv.bias, norm.weight, norm.bias)
