@@ -113,27 +113,20 @@ def test_distillation_alone_can_be_dropped():
     assert trainer.guard.dropped == 1 and trainer.guard.skipped == 0
 
 
-class Overflowing:
-    """A gradient scaler of float16, which a CPU does not have, at a scale."""
-
-    def __init__(self, scale):
-        self.scale = scale
-
-    def is_enabled(self):
-        return True
-
-    def get_scale(self):
-        return self.scale
-
-
-@pytest.mark.parametrize(("scale", "taken"), [(1024.0, True), (0.5, False)])
-def test_an_overflow_of_float16_is_the_scalers_matter(scale, taken):
+@pytest.mark.parametrize(("scale", "counted"), [(1024.0, 0), (0.5, 1)])
+def test_an_overflow_of_float16_is_the_scalers_matter(scale, counted):
     trainer = make_trainer()
-    trainer.guard.before_step([[]])
-    trainer.model.student.conv.weight.grad = torch.full((4, 3, 1, 1), math.inf)
+    trainer.grad_scaler = torch.amp.GradScaler("cpu", init_scale=scale)
     with EventStorage():
-        assert trainer.guard.judge_gradients({}, Overflowing(scale)) is taken
-    assert trainer.guard.skipped == (not taken)
+        trainer.run_step()
+        before = copy.deepcopy(list(trainer.model.parameters()))
+        trainer.model.points[0].distiller.value = 0.0
+        trainer.run_step()
+        assert all(map(torch.equal, before, trainer.model.parameters()))
+        assert trainer.guard.skipped == counted and trainer.grad_scaler.get_scale() == scale / 2
+        trainer.model.points[0].distiller.value = 1.0
+        trainer.run_step()
+    assert not any(map(torch.equal, before, trainer.model.student.parameters()))
 
 
 def distilling_trainer(weight):
