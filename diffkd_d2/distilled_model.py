@@ -1,6 +1,7 @@
 """The meta-architecture: a student under training, a frozen teacher, and the points where they meet."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -114,8 +115,7 @@ class DistilledModel(nn.Module):
         # A plain list: nn.Module would register the teachers as sub-modules.
         self.teachers = [t.requires_grad_(False).eval() for t in teachers]
         self.distill_scale = 1.0
-        # Whether the teachers leave their forward after the last captured module.
-        self.stop_early = True
+        self._stop_early = True
         self.metrics: dict[str, Tensor] = {}
         # Which point each loss of the last forward pass comes from; the student's own are not in it.
         self.origin: dict[str, str] = {}
@@ -165,9 +165,25 @@ class DistilledModel(nn.Module):
             return {}
         if _orders_differ(self.student, self.teachers[index]):
             batched_inputs = [{**x, "image": x["image"].flip(0)} for x in batched_inputs]
-        with capture(self.teachers[index], wanted, self.stop_early) as outputs:
-            self.teachers[index](batched_inputs)
+        with capture(self.teachers[index], wanted, self._stop_early) as outputs:
+            try:
+                self.teachers[index](batched_inputs)
+            except Exception:
+                if outputs.keys() != wanted:  # what comes after the last captured module need not work
+                    raise
         return outputs
+
+    @contextmanager
+    def whole_teachers(self) -> Iterator[None]:
+        """Let the teachers run to their end inside the block, as far as they can.
+
+        It shows modules that run again, or outputs that are changed in place, after the last captured module.
+        """
+        self._stop_early = False
+        try:
+            yield
+        finally:
+            self._stop_early = True
 
     def _check(self) -> None:
         for teacher in self.teachers:

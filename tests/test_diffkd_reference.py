@@ -12,6 +12,7 @@ from diffkd_d2.diffusion.batch_norm import BatchNorm2d, FoldedNorm, conv_norm
 from diffkd_d2.diffusion.layers import Bottleneck, Conv1x1
 from diffkd_d2.diffusion.maps import Implied
 from diffkd_d2.distillers import DiffKD
+from diffkd_d2.norm import norm_layer
 
 
 def randomised(module: nn.Module) -> nn.Module:
@@ -118,6 +119,11 @@ def test_recomputation_keeps_a_third_of_the_references_activations_at_most():
     assert less < reference / 3
 
 
+def made(implied):
+    channels = implied.x.shape[1]
+    return implied.conv1x1(torch.eye(channels), torch.zeros(channels))
+
+
 @pytest.mark.usefixtures("size")
 @pytest.mark.parametrize("channels", [8, 64])
 def test_a_bottleneck_whose_norm_is_folded_is_the_bottleneck(channels):
@@ -127,7 +133,7 @@ def test_a_bottleneck_whose_norm_is_folded_is_the_bottleneck(channels):
     implied = folded(Implied(x, 1.5, shift))
     moved = 1.5 * x + shift[:, None, None]
     expected = moved + plain.block(moved)
-    torch.testing.assert_close(implied.made(), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(made(implied), expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(implied.mean(), expected.mean(dim=(2, 3)), rtol=1e-4, atol=1e-4)
     conv = Conv1x1(channels, 3)
     torch.testing.assert_close(conv(implied), nn.Conv2d.forward(conv, expected), rtol=1e-4, atol=1e-4)
@@ -135,7 +141,7 @@ def test_a_bottleneck_whose_norm_is_folded_is_the_bottleneck(channels):
     folded.eval()
     plain.load_state_dict(folded.state_dict())
     plain.eval()
-    torch.testing.assert_close(folded(Implied(x)).made(), x + plain.block(x), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(made(folded(Implied(x))), x + plain.block(x), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -149,6 +155,46 @@ def test_a_convolution_and_its_batch_norm_as_one(training, momentum):
         expected = 0.3 * plain(2 * x + shift[:, None, None])
         torch.testing.assert_close(conv_norm(*ours, Implied(x, 2.0, shift), gain=0.3), expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(ours.state_dict(), plain.state_dict())
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("order", [[(5, 7), (1, 1), (1, 3)], [(1, 1), (1, 3), (5, 7)], [(1, 3), (5, 7), (1, 1)]])
+def test_one_distiller_for_maps_of_several_sizes(order, recompute, monkeypatch):
+    """The gradient of each map is the one it has alone, whatever the others did to the running statistics."""
+    monkeypatch.setattr(batch_norm, "FOLDED_FROM", 200)  # of these, the norms of 5x7 are folded
+    shared = randomised(DiffKD(6, 8, recompute=recompute))
+    shared.standardize.eval()
+    for buffer in shared.buffers():
+        buffer.add_(torch.rand(buffer.shape).to(buffer.dtype))  # as after some training
+    apart = [copy.deepcopy(shared) for _ in order]
+    torch.manual_seed(3)
+    maps = [(torch.randn(1, 6, *size, requires_grad=True), torch.randn(1, 8, *size)) for size in order]
+    losses = []
+    for distiller, pair in zip(apart, maps, strict=True):
+        running = [b.clone() for b in shared.buffers()]
+        torch.manual_seed(4)
+        losses.append(sum(v for k, v in shared(*pair).items() if k.startswith("loss_")))
+        for buffer, now in zip(distiller.buffers(), running, strict=True):
+            buffer.copy_(now)
+    sum(losses).backward()
+    found = [student.grad.clone() for student, _ in maps]
+    for distiller, (student, teacher), gradient in zip(apart, maps, found, strict=True):
+        student.grad = None
+        torch.manual_seed(4)
+        sum(v for k, v in distiller(student, teacher).items() if k.startswith("loss_")).backward()
+        torch.testing.assert_close(gradient, student.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["SyncBN", "GN"])
+def test_recomputation_with_other_norms(name):
+    # SyncBN of one process is a batch norm, and needs a GPU in training only where there are several.
+    plain = DiffKD(8, 16, norm=norm_layer(name))
+    again = copy.deepcopy(plain)
+    again.recompute = True
+    student, teacher = torch.randn(2, 8, 6, 7), torch.randn(2, 16, 6, 7)
+    results = [run(d, student, teacher, 1) for d in (plain, again)]
+    assert_equal_gradients(results[1][1], results[0][1])
+    torch.testing.assert_close(results[0][2], results[1][2])
 
 
 def test_the_gradient_of_the_folded_norm():

@@ -240,6 +240,15 @@ def test_the_trial_sees_what_the_teacher_does_behind_the_last_captured_module():
     model.train()(loader[0])  # in training the teacher stops early, and the second run is not seen
     with pytest.raises(UserError, match="norm.* ran several times"):
         try_points(model, loader)
+    model(loader[0])
+
+    class Broken(Noisy):
+        def forward(self, batched_inputs):
+            super().forward(batched_inputs)
+            raise NotImplementedError("no head")
+
+    model = DistilledModel(Noisy(), Broken(), [DistillPoint("norm", "norm", Mimic(2, 2))])
+    assert try_points(model, loader) is not None
 
 
 def test_the_trial_does_not_keep_detectron2s_grouping_from_yielding_again():

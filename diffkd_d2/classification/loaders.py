@@ -13,7 +13,7 @@ from timm.data.distributed_sampler import RepeatAugSampler
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..data.stream import PositionedBatches, PositionedSamples
+from ..data.stream import PositionedBatches, PositionedSamples, derive_seed
 from ..errors import UserError
 from .datasets import LabelledImages
 
@@ -51,6 +51,8 @@ class ImageLoader:
             self._report(batch.pop("skipped"))
             seconds = batch.pop("seconds")
             if "image" not in batch:
+                if self.dataset.train:
+                    raise UserError("none of the images of a batch can be read, nor many after them")
                 continue
             if not self._rate_is_known:
                 self._rate_is_known = True
@@ -81,10 +83,12 @@ class TrainImageLoader(ImageLoader):
     Both may be set until iteration begins, which is when the workers are started.
 
     Args:
+        dataset: with `train=True`.
         sampler: with `_seed`; the share of this process.
         batch_size: of this process.
         num_workers: processes that read.
-        mix: Mixup or CutMix.
+        mix: Mixup or CutMix; None: neither.
+        max_corrupt: largest fraction of the dataset's images that may be unreadable.
     """
 
     def __init__(
@@ -156,8 +160,8 @@ class RepeatedAugmentation(Sampler):
         self._epoch = RepeatAugSampler(dataset, comm.get_world_size(), comm.get_rank(), num_repeats=num_repeats)
 
     def __iter__(self) -> Iterator[int]:
-        for epoch in itertools.count(self._seed):
-            self._epoch.set_epoch(epoch)
+        for epoch in itertools.count():
+            self._epoch.set_epoch(derive_seed(self._seed, epoch))
             yield from self._epoch
 
 

@@ -32,6 +32,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 from ..errors import UserError
 
 TRIES = 100
+OF_BATCH = 2**31  # keeps the seed of a batch apart from those of samples and of steps (iteration, process)
 
 
 class PositionedLoader:
@@ -136,7 +137,7 @@ class PositionedSamples(Dataset):
         batch = [self._map(sample["position"], sample["index"]) for sample in samples]
         if self.collate_fn is None:
             return batch
-        with seeded(self.seed, samples[0]["position"], 1):
+        with seeded(self.seed, samples[0]["position"], OF_BATCH):
             return self.collate_fn(batch)
 
     def _map(self, position: int, index: int) -> Any:

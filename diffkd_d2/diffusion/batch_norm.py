@@ -5,10 +5,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from .maps import Implied, rows
 
-# Entries of a map from which folding the norm on it is cheaper than making it: smaller ones are a matter of launches.
+# Entries of a map from which it is cheaper to fold the norm than to make the map; on smaller ones the many operations
+# on small matrices cost more than they save. Measured on a CPU.
 FOLDED_FROM = 2**18
 
 
@@ -20,13 +22,16 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and x.numel() == x.shape[1]:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+            # Copies: autograd keeps them, and a later call of a shared norm moves the statistics.
+            mean, var = self.running_mean.clone(), self.running_var.clone()
+            return F.batch_norm(x, mean, var, self.weight, self.bias, False, 0.0, self.eps)
         return super().forward(x)
 
 
 def uses_batch_statistics(norm: nn.Module, x: Tensor) -> bool:
-    """Whether `norm` is a batch norm that normalises x (N, C, H, W) by its own mean and variance."""
-    return type(norm) is BatchNorm2d and norm.training and norm.momentum is not None and x.numel() > x.shape[1]
+    """Whether `norm` is a batch norm, as it is by default, that normalises x (N, C, H, W) by x's own statistics."""
+    plain = type(norm) is BatchNorm2d and norm.affine and norm.track_running_stats and norm.momentum is not None
+    return plain and norm.training and x.numel() > x.shape[1]
 
 
 def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor | Implied, gain: float = 1.0) -> Tensor:
@@ -52,51 +57,50 @@ def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor | Implied, gain: float
     # The bias keeps its gradient, of zero: DDP waits for one of each parameter.
     beta = torch.add(norm.bias if gain == 1.0 else norm.bias * gain, conv.bias, alpha=0)
     y = F.batch_norm(y, norm.running_mean, norm.running_var, gamma, beta, True, norm.momentum, norm.eps)
-    if norm.momentum:  # none while activations are recomputed
-        with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
-            offset = conv.bias if x.shift is None else torch.addmv(conv.bias, weight, x.shift)
-            # `data`: autograd keeps the running mean of each call, and would refuse one that has changed since.
-            norm.running_mean.data.add_(offset, alpha=norm.momentum)
-            norm.num_batches_tracked.add_(1)
+    with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
+        offset = conv.bias if x.shift is None else torch.addmv(conv.bias, weight, x.shift)
+        # `data`: autograd keeps the running mean of each call, unread, and would refuse one that has changed.
+        norm.running_mean.data.add_(offset, alpha=norm.momentum)
+        norm.num_batches_tracked.add_(1)
     return y
 
 
 class FoldedNorm(torch.autograd.Function):
-    """Weight and bias of the linear map `norm(W x + b)`, with mean and variance of W x + b, from the rows of x.
+    """Weight and bias of the linear map `norm(W x + b)`, with mean and variance of W x + b, from the rows x.
 
     With mean m and covariance S of the rows: mean W m + b, variance v = diag(W S W^T), scale s = gamma / sqrt(v + eps),
-    weight s W, bias beta - s W m; b has no influence, and a gradient of zero. Written
-    out by hand because the matrices are small and their number of operations is what they cost: autograd would need
-    three times as many.
+    weight s W, bias beta - s W m; b has no influence, and a gradient of zero. It is written out by hand because the
+    matrices are small, so that their number of operations is what they cost: autograd would need three times as many.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, rows: Tensor, weight: Tensor, b: Tensor, gamma: Tensor, beta: Tensor, eps: float
+        ctx: Any, x: Tensor, weight: Tensor, b: Tensor, gamma: Tensor, beta: Tensor, eps: float
     ) -> tuple[Tensor, ...]:
-        mean = rows.mean(dim=0)
-        covariance = torch.addmm(torch.outer(mean, mean), rows.t(), rows, beta=-1, alpha=1 / len(rows))
+        mean = x.mean(dim=0)
+        covariance = torch.addmm(torch.outer(mean, mean), x.t(), x, beta=-1, alpha=1 / len(x))
         projected = weight @ covariance
         var = (weight * projected).sum(dim=1).clamp_(min=0)
         inverse = (var + eps).rsqrt_()
         folded = weight * (gamma * inverse)[:, None]
-        ctx.save_for_backward(rows, weight, gamma, mean, projected, inverse, folded)
+        ctx.save_for_backward(x, weight, gamma, mean, projected, inverse, folded)
         mean_out = torch.addmv(b, weight, mean)
         ctx.mark_non_differentiable(mean_out, var)
         return folded, torch.addmv(beta, folded, mean, alpha=-1), mean_out, var
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, d_folded: Tensor, d_bias: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        rows, weight, gamma, mean, projected, inverse, folded = ctx.saved_tensors
-        with torch.autocast(rows.device.type, enabled=False):
+        x, weight, gamma, mean, projected, inverse, folded = ctx.saved_tensors
+        with torch.autocast(x.device.type, enabled=False):
             d_folded = torch.addr(d_folded, d_bias, mean, alpha=-1)
             d_scale = (d_folded * weight).sum(dim=1)
             d_var = d_scale * gamma * inverse.pow(3) * -0.5
             d_weight = torch.addcmul(d_folded * (gamma * inverse)[:, None], projected, d_var[:, None], value=2)
             d_covariance = weight.t() @ (weight * d_var[:, None])
             d_mean = torch.addmv(folded.t() @ d_bias, d_covariance, mean, beta=-1, alpha=-2)
-            drows = torch.addmm(d_mean / len(rows), rows, d_covariance, alpha=2 / len(rows))
-        return drows, d_weight, torch.zeros_like(gamma), d_scale * inverse, d_bias, None
+            d_x = torch.addmm(d_mean / len(x), x, d_covariance, alpha=2 / len(x))
+        return d_x, d_weight, torch.zeros_like(gamma), d_scale * inverse, d_bias, None
 
 
 def norm_folded(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -117,10 +121,9 @@ def norm_folded(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> tuple[Tensor, Te
     with torch.autocast(x.device.type, enabled=False):
         parameters = (conv.weight.flatten(1), conv.bias, norm.weight, norm.bias)
         weight, bias, mean, var = FoldedNorm.apply(rows(x).float(), *parameters, norm.eps)
-    if norm.momentum:  # none while activations are recomputed
-        count = x.numel() // x.shape[1]
-        with torch.no_grad():
-            norm.num_batches_tracked.add_(1)
-            norm.running_mean.lerp_(mean, norm.momentum)
-            norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
+    count = x.numel() // x.shape[1]
+    with torch.no_grad():
+        norm.num_batches_tracked.add_(1)
+        norm.running_mean.data.lerp_(mean, norm.momentum)
+        norm.running_var.data.lerp_(var * (count / (count - 1)), norm.momentum)
     return weight, bias

@@ -1,5 +1,6 @@
 """The network that predicts the noise in a feature at step t."""
 
+import torch
 from torch import Tensor, nn
 
 from .batch_norm import BatchNorm2d, conv_norm
@@ -43,7 +44,7 @@ class Denoiser(nn.Module):
         if isinstance(t, int):
             noisy = Implied(x, scale, self.time_embedding.weight[t])
         else:
-            noisy = Implied(Implied(x, scale).made() + self.time_embedding(t)[:, :, None, None].to(x.dtype))
+            noisy = Implied(torch.add(self.time_embedding(t)[:, :, None, None].to(x.dtype), x, alpha=scale))
         if self.logits:
             return gain * self.net(noisy)
         first, second, conv, norm = self.net

@@ -72,5 +72,5 @@ class Bottleneck(nn.Module):
             inner = layer(inner)
         folded = norm_folded(expand, last_norm, inner)
         if folded is None:
-            return Implied(x.made() + conv_norm(expand, last_norm, inner))
+            return Implied(x.x + conv_norm(expand, last_norm, inner, gain=1 / x.scale), x.scale, x.shift, x.terms)
         return x.plus(inner, *folded)

@@ -73,7 +73,7 @@ class Implied:
         for (h, _), w in zip(self.terms, composed, strict=True):
             y.addmm_(rows(h).to(y.dtype), w.t().to(y.dtype))
         n, _, h, w = self.x.shape
-        return y.view(n, h, w, -1).permute(0, 3, 1, 2)
+        return y.view(n, h, w, len(weight)).permute(0, 3, 1, 2)
 
     def mean(self) -> Tensor:
         """Return its mean over positions, (N, C)."""
@@ -81,11 +81,3 @@ class Implied:
         for h, w in self.terms:
             mean = mean + F.linear(mean_over_positions(h), w)
         return mean if self.shift is None else mean + self.shift
-
-    def made(self) -> Tensor:
-        """Return the map itself."""
-        y = self.x if self.scale == 1.0 else self.x * self.scale
-        y = y if self.shift is None else y + self.shift[:, None, None].to(y.dtype)
-        for h, w in self.terms:
-            y = y + F.conv2d(h, w[:, :, None, None])
-        return y

@@ -25,12 +25,13 @@ def recompute(module: nn.Module, function: Callable[..., Tensor], *args: Tensor 
 
 @contextmanager
 def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    norms = [(m, m.momentum, m.num_batches_tracked) for m in module.modules() if isinstance(m, _BatchNorm)]
-    for norm, _, _ in norms:
-        # Not track_running_stats: the pass would save other tensors than the first one did.
-        norm.momentum, norm.num_batches_tracked = 0.0, None
+    kept = [(m, dict(m.named_buffers(recurse=False))) for m in module.modules() if isinstance(m, _BatchNorm)]
+    for norm, buffers in kept:
+        for name, buffer in buffers.items():
+            setattr(norm, name, buffer.clone())
     try:
         yield
     finally:
-        for norm, momentum, tracked in norms:
-            norm.momentum, norm.num_batches_tracked = momentum, tracked
+        for norm, buffers in kept:
+            for name, buffer in buffers.items():
+                setattr(norm, name, buffer)

@@ -30,7 +30,7 @@ class PositionHook(HookBase):
     so that a run whose seed was drawn goes on with it.
 
     Args:
-        loader: a `PositionedLoader`; any other is left alone, and starts anew on resume.
+        loader: a `PositionedLoader` or `TrainImageLoader`; one without `seed` and `start` begins anew on resume.
         seed: of the run, the same in all processes.
         batches_per_step: how many batches an iteration takes.
     """

@@ -170,9 +170,8 @@ def check_image_format(node: DictConfig, model: nn.Module) -> None:
 def try_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
     """Run the first batch without a gradient, so that a pair that does not fit ends the run before it starts.
 
-    The teachers run to their end, which shows modules that run again, or outputs that are changed in place, behind the
-    last captured module. The state of the random generators, the buffers of the model and the running normalizer of
-    Detectron2's dense detectors are as before.
+    The teachers run to their end, as they do not in training. The state of the random generators, the buffers of the
+    model and the running normalizer of Detectron2's dense detectors are as before.
 
     Returns:
         what to train on: a loader that can be begun at any position as it is, of any other the batches from the
@@ -189,10 +188,8 @@ def try_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     normalizers = [(m, vars(m).get("loss_normalizer")) for m in model.modules() if isinstance(m, DenseDetector)]
     states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(), torch.no_grad(), EventStorage():
-        model.stop_early = False
+    with torch.random.fork_rng(), torch.no_grad(), EventStorage(), model.whole_teachers():
         model.train()(first)
-        model.stop_early = True
     random.setstate(states[0])
     np.random.set_state(states[1])
     for buffer, before in buffers:

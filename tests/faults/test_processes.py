@@ -1,6 +1,7 @@
 """Several processes on gloo: the same gradients, one end for all, restarts, two machines."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -86,6 +87,27 @@ def test_one_that_fails_ends_all_and_is_named(how, failing, tiny_datasets, tmp_p
     else:  # without a word: it is torchrun that says which one
         assert "failed (exitcode: 9) local_rank: 1" in text, text[-3000:]
     print(how, f"ended after {time.monotonic() - begin:.0f} s")
+
+
+@pytest.mark.slow
+def test_a_nan_in_one_process_skips_the_step_in_all_and_ends_the_run(failing, tiny_datasets, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOW", "nan")
+    words = torchrun(2) + command(tmp_path / "out", *SHORT, "train.max_skipped=3", config=failing)[1:]
+    process = start(words, tiny_datasets, tmp_path / "log")
+    assert process.wait(timeout=180) != 0
+    text = (tmp_path / "log").read_text()
+    assert re.search(r"iteration 5, process 1: .*not finite; images: .*\.jpg", text), text[-3000:]
+    assert "3 steps in a row" in text
+    # The checkpoint of the end is the state after the last good step, in which it was like any other run.
+    last = (tmp_path / "out" / "last_checkpoint").read_text()
+    good = command(tmp_path / "good", *SHORT, "train.checkpointer.period=5", config="configs/shapes/mimic_r18.py")[1:]
+    finish(torchrun(2) + good, tiny_datasets, tmp_path / "good.log")
+    ended, expected = (
+        torch.load(path, weights_only=True)
+        for path in (tmp_path / "out" / last, tmp_path / "good" / "model_0000004.pth")
+    )
+    for part in ("model", "distillers"):
+        assert all(torch.equal(ended[part][k], v) for k, v in expected[part].items())
 
 
 @pytest.mark.faults
