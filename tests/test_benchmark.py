@@ -1,4 +1,4 @@
-"""The benchmark runs and reports what it says; its times are not looked at."""
+"""The benchmarks run and report what they say; their times are not looked at."""
 
 import json
 import subprocess
@@ -10,14 +10,31 @@ import pytest
 pytestmark = pytest.mark.slow
 
 REPO = Path(__file__).resolve().parent.parent
+ALONE = [sys.executable]
+TWO = [*ALONE, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29541"]
 
 
-def test_the_report_has_every_part(tmp_path):
-    command = [sys.executable, "tools/benchmark.py", "--config-file", "configs/shapes/diffkd_r18.py", "--device", "cpu"]
-    command += ["--size", "64x96", "--batch", "2", "--repeats", "2", "--json", str(tmp_path / "out.json")]
-    run = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+def benchmark(config: str, *words: str, launcher: list[str] = ALONE) -> subprocess.CompletedProcess:
+    command = [
+        *launcher,
+        "tools/benchmark.py",
+        "--config-file",
+        f"configs/shapes/{config}.py",
+        "--device",
+        "cpu",
+        *words,
+    ]
+    return subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("launcher", [ALONE, TWO], ids=["one", "two"])
+def test_the_report_has_every_part(launcher, tmp_path):
+    words = ["--size", "64x96", "--batch", "2", "--repeats", "2", "--json", str(tmp_path / "out.json")]
+    run = benchmark("diffkd_r18", *words, launcher=launcher)
     assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout.count("ratio_to_floor   ") == 3  # once, whatever the number of processes; of mimic; of memory
     report = json.loads((tmp_path / "out.json").read_text())
+    assert report["processes"] == (1 if launcher is ALONE else 2)
     names = {"student_step", "teacher_forward", "floor", "mimic_step", "distill_step", "one_sampling_step"}
     assert names <= set(report["medians"]) and min(report["medians"].values()) > 0
     assert report["ratio_to_floor"] > 0
@@ -28,13 +45,17 @@ def test_the_report_has_every_part(tmp_path):
 
 
 def test_a_config_without_points_has_no_ratio():
-    command = [
-        sys.executable,
-        "tools/benchmark.py",
-        "--config-file",
-        "configs/shapes/student_r18.py",
-        "--device",
-        "cpu",
-    ]
-    run = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    run = benchmark("student_r18")
     assert run.returncode == 2 and "distils nothing" in run.stderr
+
+
+def test_the_distiller_beside_its_transcription(tmp_path):
+    command = [*ALONE, "tools/distiller_speed.py", "--device", "cpu", "--repeats", "2"]
+    words = ["--size", "160x192", "--json", str(tmp_path / "out.json")]
+    run = subprocess.run([*command, *words], cwd=REPO, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert {"reference", "ours", "ours, recompute", "latent 64, K = 1"} <= set(report["medians"])
+    assert report["speed_over_reference"] > 0
+    run = subprocess.run([*command, "--size", "64x64"], cwd=REPO, capture_output=True, text=True, check=False)
+    assert run.returncode == 2 and "two positions on P6" in run.stderr and "Traceback" not in run.stderr

@@ -3,6 +3,7 @@
 
 python tools/benchmark.py --config-file configs/coco/diffkd_r50.py --size 320x448 --batch 1 --json out.json
 python tools/benchmark.py --config-file configs/shapes/diffkd_r18.py --loader      # the config's own images
+torchrun --nproc-per-node 2 tools/benchmark.py ...      # the same in each process, with the exchange of gradients
 
 Everything runs in one process, interleaved, `--repeats` times; medians and the spread (quartiles) are reported. Weights
 are random: they do not change the cost. On a machine that others use too, `--clock cpu` counts the processor's time of
@@ -11,8 +12,10 @@ holds beyond models and inputs: on CUDA the allocator's peak, on a CPU the sum o
 """
 
 import argparse
+import copy
 import json
 import math
+import os
 import statistics
 import sys
 import time
@@ -21,7 +24,9 @@ from pathlib import Path
 
 import torch
 from detectron2.config import instantiate
+from detectron2.engine.defaults import create_ddp_model
 from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -31,7 +36,7 @@ from cost_model import flop_counter, forward_macs, saved_bytes
 
 from diffkd_d2.distilled_model import DistilledModel, DistillPoint
 from diffkd_d2.distillers import DiffKD, Mimic
-from diffkd_d2.engine.setup import build_loader, load_config
+from diffkd_d2.engine.setup import build_loader, join_torchrun, load_config
 from diffkd_d2.engine.trainer import DTYPES
 from diffkd_d2.errors import UserError, one_line_errors
 
@@ -77,6 +82,11 @@ def build(cfg, device: str) -> tuple[DistilledModel, DistilledModel]:
 
 def jobs(model: DistilledModel, mimic: DistilledModel, batch: list[dict]) -> dict[str, Callable[[], object]]:
     """Return what is measured, by name; each leaves the gradients cleared."""
+    # A student each: of one parameter, several DDPs would each wait for the gradient.
+    ids = {} if next(model.parameters()).is_cuda else {"device_ids": None}
+    alone, mimic, distilled = (
+        create_ddp_model(copy.deepcopy(m), broadcast_buffers=False, **ids) for m in (model.student, mimic, model)
+    )
 
     def step(module: torch.nn.Module) -> None:
         sum(module(batch).values()).backward()
@@ -84,14 +94,14 @@ def jobs(model: DistilledModel, mimic: DistilledModel, batch: list[dict]) -> dic
 
     def floor() -> None:
         model._run_teacher(0, batch)
-        step(model.student)
+        step(alone)
 
     return {
-        "student_step": lambda: step(model.student),
+        "student_step": lambda: step(alone),
         "teacher_forward": lambda: model._run_teacher(0, batch),
         "floor": floor,
         "mimic_step": lambda: step(mimic),
-        "distill_step": lambda: step(model),
+        "distill_step": lambda: step(distilled),
     }
 
 
@@ -215,6 +225,7 @@ def run(args: argparse.Namespace) -> dict:
         "amp": args.amp,
         "threads": torch.get_num_threads(),
         "clock": args.clock,
+        "processes": comm.get_world_size(),
     }
     if args.device == "cuda":
         report["gpu"] = torch.cuda.get_device_name()
@@ -265,7 +276,11 @@ def main() -> None:
     parser.add_argument("opts", nargs="*", help="key=value overrides of the config")
     args = parser.parse_args()
     with one_line_errors():
+        if "LOCAL_RANK" in os.environ:
+            join_torchrun()
         report = run(args)
+    if not comm.is_main_process():
+        return
     for name, value in report["medians"].items():
         low, high = report["quartiles"][name]
         print(f"{name:28} {1e3 * value:9.1f} ms   ({1e3 * low:.1f} to {1e3 * high:.1f})")

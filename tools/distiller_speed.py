@@ -27,6 +27,7 @@ from reference_diffkd import reference_losses
 
 from diffkd_d2.distillers import DiffKD
 from diffkd_d2.engine.trainer import DTYPES
+from diffkd_d2.errors import UserError, one_line_errors
 
 STRIDES = (4, 8, 16, 32, 64)
 CHANNELS = 256
@@ -79,6 +80,8 @@ def run(args: argparse.Namespace) -> dict:
     torch.manual_seed(0)
     height, width = (int(n) for n in args.size.split("x"))
     shapes = pyramid(height, width)
+    if math.prod(pyramid(round(SCALES[0] * height), round(SCALES[0] * width))[-1]) < 2 or args.repeats < 2:
+        raise UserError("--size needs two positions on P6 of half the image (160x192 or more), --repeats two rounds")
     work = {"reference": reference(shapes, args), "ours": ours(shapes, args)}
     work["ours, recompute"] = ours(shapes, args, recompute=True)
     sizes = {s: pyramid(round(s * height), round(s * width)) for s in SCALES}
@@ -111,7 +114,8 @@ def main() -> None:
     parser.add_argument("--clock", default="wall", choices=[*CLOCKS])
     parser.add_argument("--json", type=Path, help="write the report here")
     args = parser.parse_args()
-    report = run(args)
+    with one_line_errors():
+        report = run(args)
     for name, value in report["medians"].items():
         low, high = report["quartiles"][name]
         print(f"{name:28} {1e3 * value:9.1f} ms   ({1e3 * low:.1f} to {1e3 * high:.1f})")
