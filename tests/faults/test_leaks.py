@@ -53,7 +53,16 @@ def test_nothing_grows_over_2000_iterations(small_datasets, tmp_path):
     assert slopes["memory_mb"] < 5  # of about 900; an image or feature kept per iteration would be 50 and more
 
 
+@pytest.fixture
+def interruptible():
+    """Have children hear SIGINT, also where the tests run in the background of a shell, which ignores it for them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_all_processes_are_gone_after_a_signal(tiny_datasets, tmp_path, number):
     log, out = tmp_path / "run.log", tmp_path / "out"
