@@ -74,13 +74,18 @@ def test_cost_grows_with_evaluations_by_the_same_amount_each():
     assert macs[3] - macs[2] == 2 * (macs[2] - macs[1]) == 2 * (macs[1] - macs[0]) > 0
 
 
-def test_operations_of_a_step():
+def count_a_step():
     distiller = DiffKD(24, 32)
     student, teacher = pair(8, 12)
     with CountOperations() as forward:
         losses = distiller(student, teacher)
     with CountOperations() as backward:
         (losses["loss_kd"] + losses["loss_diffusion"]).backward()
+    return forward, backward
+
+
+def test_operations_of_a_step():
+    forward, backward = count_a_step()
     passes = 5 + 1
     # Two 3x3 convolutions for each pass of the denoiser, one in the matcher.
     assert forward.count["convolution"] == backward.count["convolution_backward"] == 2 * passes + 1
@@ -103,12 +108,7 @@ def test_operations_of_a_step():
 
 def test_operations_of_a_step_on_small_maps(monkeypatch):
     monkeypatch.setattr(batch_norm, "FOLDED_FROM", 2**18)
-    distiller = DiffKD(24, 32)
-    student, teacher = pair(8, 12)
-    with CountOperations() as forward:
-        losses = distiller(student, teacher)
-    with CountOperations() as backward:
-        (losses["loss_kd"] + losses["loss_diffusion"]).backward()
+    forward, backward = count_a_step()
     # No norm is folded: each pass of the denoiser has three in each bottleneck and the last; the matcher has three.
     assert forward.count["native_batch_norm"] == 7 * 6 + 3 + 1 + 1
     assert forward.count["addmm_"] == 0 and forward.count["mm"] == 5 * 6 + 2 + 1

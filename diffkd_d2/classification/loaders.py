@@ -13,7 +13,7 @@ from timm.data.distributed_sampler import RepeatAugSampler
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..data.stream import PositionedBatches, PositionedSamples, derive_seed
+from ..data.stream import PositionedBatches, PositionedSamples, begin, derive_seed
 from ..errors import UserError
 from .datasets import LabelledImages
 
@@ -108,11 +108,8 @@ class TrainImageLoader(ImageLoader):
         super().__init__(loader, dataset, max_corrupt)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        self._samples.seed, self._batches.start = self.seed, self.start
         self._batches.sampler._seed = self.seed
-        with torch.random.fork_rng(devices=[]):  # the loader draws a seed, which would shift the model's numbers
-            batches = iter(self.loader)
-        yield from self._readable(batches)
+        yield from self._readable(begin(self.loader, self._samples, self._batches, self.seed, self.start))
 
     def augmentation(self) -> str:
         """Return the transform, and what mixes images, as one line."""

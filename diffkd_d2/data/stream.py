@@ -14,7 +14,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -83,12 +83,18 @@ class PositionedLoader:
 
     def __iter__(self) -> Iterator[Any]:
         # A generator: nothing is started before the first batch is asked for.
-        self._samples.seed, self._batches.start = self.seed, self.start
         if self._seed_sampler:
             self._batches.sampler._seed = self.seed
-        with torch.random.fork_rng(devices=[]):  # the loader draws a seed, which would shift the model's numbers
-            batches = iter(self._loader)
-        yield from batches
+        yield from begin(self._loader, self._samples, self._batches, self.seed, self.start)
+
+
+def begin(
+    loader: Iterable[Any], samples: "PositionedSamples", batches: "PositionedBatches", seed: int, start: int
+) -> Iterator[Any]:
+    """Start a loader of these batches of samples at batch `start`; the samples' random numbers follow from `seed`."""
+    samples.seed, batches.start = seed, start
+    with torch.random.fork_rng(devices=[]):  # the loader draws a seed, which would shift the model's numbers
+        return iter(loader)
 
 
 class PositionedBatches(Sampler):

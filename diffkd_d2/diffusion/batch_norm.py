@@ -34,7 +34,7 @@ def uses_batch_statistics(norm: nn.Module, x: Tensor) -> bool:
     return plain and norm.training and x.numel() > x.shape[1]
 
 
-def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor | Implied, gain: float = 1.0) -> Tensor:
+def conv_norm(conv: nn.Module, norm: nn.Module, x: Tensor | Implied, gain: float = 1.0) -> Tensor:
     """Return gain * norm(conv(x)) for a 1x1 convolution.
 
     The mean that a batch norm subtracts contains the bias of the convolution and the shift of x: neither is added to
@@ -42,16 +42,16 @@ def conv_norm(conv: nn.Conv2d, norm: nn.Module, x: Tensor | Implied, gain: float
     influence on the sampling chain; the authors' code is the same in this.) The gain goes into the norm's parameters.
 
     Args:
-        conv: the convolution.
+        conv: a `Conv1x1`.
         norm: any norm; only a batch norm in training is made cheaper.
         x: a map (N, C, H, W), or one that is implied.
         gain: factor.
     """
     x = x if isinstance(x, Implied) else Implied(x)
-    weight = conv.weight.flatten(1)
     if not uses_batch_statistics(norm, x.x):
-        y = norm(x.conv1x1(weight, conv.bias))
+        y = norm(conv(x))
         return y if gain == 1.0 else y * gain
+    weight = conv.weight.flatten(1)
     y = x.conv1x1(weight, None)
     gamma = norm.weight if gain == 1.0 else norm.weight * gain
     # The bias keeps its gradient, of zero: DDP waits for one of each parameter.
