@@ -45,6 +45,7 @@ from diffkd_d2.engine.setup import (
     check_image_format,
     join_machines,
     join_torchrun,
+    leave_group,
     load_config,
     log_parameters,
     try_points,
@@ -213,6 +214,20 @@ def run(args: Namespace) -> None:
         do_eval(args, cfg) if args.eval_only or args.eval_teacher else do_train(args, cfg)
 
 
+def run_in_group(args: Namespace) -> None:
+    """Run, and leave the process group where all processes end alike: at the end, or on SIGTERM."""
+    code = 0
+    try:
+        run(args)
+    except SystemExit as end:
+        if end.code != EXIT_CODE:
+            raise
+        code = EXIT_CODE
+    leave_group()
+    if code:
+        sys.exit(code)
+
+
 def main() -> None:
     """Parse the command line and start the processes."""
     # Options may stand after overrides, which argparse would take for overrides too.
@@ -222,13 +237,13 @@ def main() -> None:
         args.resume |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
         join_torchrun()
         args.num_gpus = min(torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"]))
-        run(args)
+        run_in_group(args)
         return
     with one_line_errors():
         check_gpus(args.num_gpus)
         if args.num_machines > 1 and not torch.cuda.is_available():
             join_machines(args.num_machines, args.machine_rank, args.dist_url)
-            run(args)
+            run_in_group(args)
             return
     if args.num_gpus * args.num_machines > 1:
         pass_on_sigterm()

@@ -36,7 +36,7 @@ from cost_model import flop_counter, forward_macs, saved_bytes
 
 from diffkd_d2.distilled_model import DistilledModel, DistillPoint
 from diffkd_d2.distillers import DiffKD, Mimic
-from diffkd_d2.engine.setup import build_loader, join_torchrun, load_config
+from diffkd_d2.engine.setup import build_loader, join_torchrun, leave_group, load_config
 from diffkd_d2.engine.trainer import DTYPES
 from diffkd_d2.errors import UserError, one_line_errors
 
@@ -279,7 +279,10 @@ def main() -> None:
         if "LOCAL_RANK" in os.environ:
             join_torchrun()
         report = run(args)
-    if not comm.is_main_process():
+        main_process = comm.is_main_process()
+        if "LOCAL_RANK" in os.environ:
+            leave_group()
+    if not main_process:
         return
     for name, value in report["medians"].items():
         low, high = report["quartiles"][name]

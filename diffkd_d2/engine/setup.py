@@ -1,5 +1,6 @@
 """Start-up: configs, processes, data and the report of what is about to train."""
 
+import gc
 import inspect
 import itertools
 import logging
@@ -128,6 +129,20 @@ def join_machines(num_machines: int, machine_rank: int, dist_url: str) -> None:
     os.environ.update(MASTER_ADDR=address, MASTER_PORT=port, RANK=str(machine_rank), WORLD_SIZE=str(num_machines))
     os.environ.update(LOCAL_RANK="0", LOCAL_WORLD_SIZE="1")
     join_torchrun()
+
+
+def leave_group() -> None:
+    """Wait for the other processes and end the process group, with its threads.
+
+    gloo's thread lets go of a collective's tensors after the collective has returned. Where Python is already ending by
+    then, the whole process aborts (exit code -6), and torchrun or SLURM takes a finished run for a failed one. A thread
+    ends with the last reference to its group, and Detectron2 holds two.
+    """
+    comm.synchronize()
+    comm._LOCAL_PROCESS_GROUP = None
+    comm._get_global_gloo_group.cache_clear()
+    dist.destroy_process_group()
+    gc.collect()  # DistributedDataParallel refers to its group, and a trainer to itself
 
 
 def build_loader(node: DictConfig) -> Any:

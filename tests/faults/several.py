@@ -13,7 +13,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from diffkd_d2.distillers import diffkd
-from diffkd_d2.engine.setup import build_loader, join_torchrun, load_config
+from diffkd_d2.engine.setup import build_loader, join_torchrun, leave_group, load_config
 from diffkd_d2.norm import norm_layer
 
 
@@ -57,8 +57,10 @@ def main() -> None:
         size = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
         torch.save(gradients, sys.argv[2] + ".pth")
         Path(sys.argv[2]).write_text(json.dumps(dict(missing=missing, in_buckets=held, trained=size)))
-    dist.barrier()
-    dist.destroy_process_group()
+    del ddp
+    leave_group()
+    threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    assert "pt_gloo_runloop" not in threads, threads
 
 
 if __name__ == "__main__":
