@@ -94,15 +94,17 @@ def test_operations_of_a_step():
     assert forward.count["mm"] == 3 * passes + 1 + 1 + (3 + 2) * passes + 1 + 1
     # What the narrow maps of both bottlenecks add to the second and the last of these.
     assert forward.count["addmm_"] == 3 * passes
-    # The covariance of each folded norm; pred. Align.
-    assert forward.count["addmm"] == 2 * passes + 1 + 1 and forward.count["baddbmm"] == 1
+    # The covariance of each folded norm; pred; what the steps of two images add to three of the products. Align.
+    assert forward.count["addmm"] == 2 * passes + 1 + 1 + 3 and forward.count["baddbmm"] == 1
+    # The gradient of the map that enters a pass: one map for three products; none of the latent of the diffusion loss.
+    assert backward.count["addmm_"] == 2 * 5
     # Each pass: two in each bottleneck (the third is folded) and the last; two in the matcher; proj; standardise.
     assert forward.count["native_batch_norm"] == 5 * passes + 2 + 1 + 1
     assert backward.count["native_batch_norm_backward"] == 5 * passes + 2 + 1
     # What a layout that changes midway, or a cast, would add.
     assert forward.count["_to_copy"] == 0 and forward.count["clone"] == 2 and backward.count["clone"] == 0
     # Launches, nearly all of them on small matrices.
-    assert forward.launches() < 570 and backward.launches() < 750
+    assert forward.launches() < 630 and backward.launches() < 790
     assert forward.count["_local_scalar_dense"] == backward.count["_local_scalar_dense"] == 0
 
 
@@ -113,7 +115,7 @@ def test_operations_of_a_step_on_small_maps(monkeypatch):
     assert forward.count["native_batch_norm"] == 7 * 6 + 3 + 1 + 1
     assert forward.count["addmm_"] == 0 and forward.count["mm"] == 5 * 6 + 2 + 1
     assert forward.count["_to_copy"] == 0 and forward.count["clone"] == 2 and backward.count["clone"] == 0
-    assert forward.launches() < 410 and backward.launches() < 430
+    assert forward.launches() < 445 and backward.launches() < 450
 
 
 def test_passes_of_a_step_of_the_whole_model():

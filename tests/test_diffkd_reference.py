@@ -120,18 +120,21 @@ def test_recomputation_keeps_a_third_of_the_references_activations_at_most():
 
 
 def made(implied):
-    channels = implied.x.shape[1]
-    return implied.conv1x1(torch.eye(channels), torch.zeros(channels))
+    identity = nn.Conv2d(implied.x.shape[1], implied.x.shape[1], 1)
+    nn.init.dirac_(identity.weight)
+    nn.init.zeros_(identity.bias)
+    return implied.conv1x1(identity)
 
 
 @pytest.mark.usefixtures("size")
+@pytest.mark.parametrize("shifts", [1, 2])
 @pytest.mark.parametrize("channels", [8, 64])
-def test_a_bottleneck_whose_norm_is_folded_is_the_bottleneck(channels):
+def test_a_bottleneck_whose_norm_is_folded_is_the_bottleneck(channels, shifts):
     folded = randomised(Bottleneck(channels, 4, BatchNorm2d))
     plain = copy.deepcopy(folded)
-    x, shift = torch.randn(2, channels, 5, 6) + 3, torch.randn(channels)
+    x, shift = torch.randn(2, channels, 5, 6) + 3, torch.randn(shifts, channels)
     implied = folded(Implied(x, 1.5, shift))
-    moved = 1.5 * x + shift[:, None, None]
+    moved = 1.5 * x + shift[:, :, None, None]
     expected = moved + plain.block(moved)
     torch.testing.assert_close(made(implied), expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(implied.mean(), expected.mean(dim=(2, 3)), rtol=1e-4, atol=1e-4)
@@ -144,17 +147,32 @@ def test_a_bottleneck_whose_norm_is_folded_is_the_bottleneck(channels):
     torch.testing.assert_close(made(folded(Implied(x))), x + plain.block(x), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("shifts", [1, 2])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("momentum", [0.1, None])
-def test_a_convolution_and_its_batch_norm_as_one(training, momentum):
+def test_a_convolution_and_its_batch_norm_as_one(training, momentum, shifts):
     ours = nn.Sequential(Conv1x1(4, 3), randomised(BatchNorm2d(3, momentum=momentum))).train(training)
     plain = nn.Sequential(nn.Conv2d(4, 3, 1), nn.BatchNorm2d(3, momentum=momentum)).train(training)
     plain.load_state_dict(ours.state_dict())
     for _ in range(2):
-        x, shift = torch.randn(2, 4, 5, 6), torch.randn(4)
-        expected = 0.3 * plain(2 * x + shift[:, None, None])
+        x, shift = torch.randn(2, 4, 5, 6), torch.randn(shifts, 4)
+        expected = 0.3 * plain(2 * x + shift[:, :, None, None])
         torch.testing.assert_close(conv_norm(*ours, Implied(x, 2.0, shift), gain=0.3), expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(ours.state_dict(), plain.state_dict())
+
+
+@pytest.mark.parametrize("of_x", [True, False])
+@pytest.mark.parametrize("of_weights", [True, False])
+def test_products_made_at_once_have_the_gradient_of_each_alone(of_x, of_weights):
+    x = torch.randn(2, 4, 5, 6).requires_grad_(of_x)
+    convs = nn.ModuleList(Conv1x1(4, width) for width in (3, 1, 5)).requires_grad_(of_weights)
+    outcome = []
+    for implied in (Implied(x, 2.0), Implied(x, 2.0).read_by(*convs)):
+        outputs = [implied.conv1x1(conv) for conv in convs]
+        inputs = [t for t in (x, *(conv.weight for conv in convs)) if t.requires_grad]
+        loss = sum((output**3).sum() for output in outputs)
+        outcome.append((outputs, torch.autograd.grad(loss, inputs) if inputs else []))
+    torch.testing.assert_close(outcome[1], outcome[0])
 
 
 @pytest.mark.parametrize("recompute", [False, True])

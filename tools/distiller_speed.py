@@ -56,7 +56,9 @@ def reference(shapes: list[tuple[int, int]], args: argparse.Namespace) -> Callab
     rows = []
     for shape in shapes:
         distiller = DiffKD(CHANNELS, CHANNELS).to(args.device)
-        rows.append((distiller, dict(distiller.named_parameters()), *_features(shape, args)))
+        # Weights as torch makes them: some of the distiller's lie as channels_last, which would slow this down.
+        weights = {name: p.detach().contiguous().requires_grad_() for name, p in distiller.named_parameters()}
+        rows.append((distiller, weights, *_features(shape, args)))
 
     def job() -> None:
         for distiller, weights, student, teacher in rows:

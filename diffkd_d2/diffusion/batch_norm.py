@@ -34,33 +34,43 @@ def uses_batch_statistics(norm: nn.Module, x: Tensor) -> bool:
     return plain and norm.training and x.numel() > x.shape[1]
 
 
+def folds(norm: nn.Module, x: Tensor) -> bool:
+    """Whether `norm`, a batch norm of a map as large as x behind a 1x1 convolution, is folded into its weight."""
+    return uses_batch_statistics(norm, x) and x.numel() >= FOLDED_FROM
+
+
 def conv_norm(conv: nn.Module, norm: nn.Module, x: Tensor | Implied, gain: float = 1.0) -> Tensor:
-    """Return gain * norm(conv(x)) for a 1x1 convolution.
+    """Return gain * norm(conv(x)).
 
     The mean that a batch norm subtracts contains the bias of the convolution and the shift of x: neither is added to
     the map, both only to the running mean. (One time step for a whole batch is such a shift. Under batch norm it has no
     influence on the sampling chain; the authors' code is the same in this.) The gain goes into the norm's parameters.
 
     Args:
-        conv: a `Conv1x1`.
+        conv: a convolution; a `Conv1x1` where x is implied.
         norm: any norm; only a batch norm in training is made cheaper.
         x: a map (N, C, H, W), or one that is implied.
         gain: factor.
     """
-    x = x if isinstance(x, Implied) else Implied(x)
-    if not uses_batch_statistics(norm, x.x):
+    implied = x if isinstance(x, Implied) else Implied(x)
+    if not uses_batch_statistics(norm, implied.x):
         y = norm(conv(x))
         return y if gain == 1.0 else y * gain
-    weight = conv.weight.flatten(1)
-    y = x.conv1x1(weight, None)
+    shift = implied.shift
+    biased = shift is not None and len(shift) > 1  # a shift that differs between images stays
+    if conv.kernel_size == (1, 1):
+        y = implied.conv1x1(conv, biased)
+    else:
+        y = conv._conv_forward(implied.x, conv.weight, None)
     gamma = norm.weight if gain == 1.0 else norm.weight * gain
     # The bias keeps its gradient, of zero: DDP waits for one of each parameter.
     beta = torch.add(norm.bias if gain == 1.0 else norm.bias * gain, conv.bias, alpha=0)
     y = F.batch_norm(y, norm.running_mean, norm.running_var, gamma, beta, True, norm.momentum, norm.eps)
-    with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
-        offset = conv.bias if x.shift is None else torch.addmv(conv.bias, weight, x.shift)
-        # `data`: autograd keeps the running mean of each call, unread, and would refuse one that has changed.
-        norm.running_mean.data.add_(offset, alpha=norm.momentum)
+    with torch.no_grad(), torch.autocast(y.device.type, enabled=False):
+        if not biased:
+            offset = conv.bias if shift is None else torch.addmv(conv.bias, conv.weight.flatten(1), shift[0])
+            # `data`: autograd keeps the running mean of each call, unread, and would refuse one that has changed.
+            norm.running_mean.data.add_(offset, alpha=norm.momentum)
         norm.num_batches_tracked.add_(1)
     return y
 
@@ -103,21 +113,18 @@ class FoldedNorm(torch.autograd.Function):
         return d_x, d_weight, torch.zeros_like(gamma), d_scale * inverse, d_bias, None
 
 
-def norm_folded(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Return weight (C', C) and bias (C',) of the 1x1 convolution that equals `norm(conv(x))`, or None.
+def norm_folded(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return weight (C', C) and bias (C',) of the 1x1 convolution that equals `norm(conv(x))`.
 
     A batch norm behind a linear map is a linear map: its statistics follow from mean and covariance of the map's
-    input. Where the output is wider than the input that spares several passes over it, and the memory for it. None
-    where `norm` is no batch norm in training, or the map so small that the matrices cost more than it does. The running
-    statistics are updated.
+    input. Where the output is wider than the input that spares several passes over it, and the memory for it. The
+    running statistics are updated.
 
     Args:
         conv: the convolution.
-        norm: what follows it.
-        x: its input (N, C, H, W).
+        norm: a batch norm that uses batch statistics.
+        x: the input of `conv` (N, C, H, W).
     """
-    if not uses_batch_statistics(norm, x) or x.numel() // x.shape[1] * conv.out_channels < FOLDED_FROM:
-        return None
     with torch.autocast(x.device.type, enabled=False):
         parameters = (conv.weight.flatten(1), conv.bias, norm.weight, norm.bias)
         weight, bias, mean, var = FoldedNorm.apply(rows(x).float(), *parameters, norm.eps)

@@ -1,9 +1,8 @@
 """The network that predicts the noise in a feature at step t."""
 
-import torch
 from torch import Tensor, nn
 
-from .batch_norm import BatchNorm2d, conv_norm
+from .batch_norm import BatchNorm2d, conv_norm, folds
 from .layers import Bottleneck, Conv1x1, NormFactory
 from .maps import Implied
 
@@ -41,13 +40,13 @@ class Denoiser(nn.Module):
             scale: factor of the input.
             gain: factor of the output.
         """
-        if isinstance(t, int):
-            noisy = Implied(x, scale, self.time_embedding.weight[t])
-        else:
-            noisy = Implied(torch.add(self.time_embedding(t)[:, :, None, None].to(x.dtype), x, alpha=scale))
+        # A step for all is a shift for all, which a batch norm subtracts again.
+        noisy = Implied(x, scale, self.time_embedding.weight[t][None] if isinstance(t, int) else self.time_embedding(t))
         if self.logits:
             return gain * self.net(noisy)
         first, second, conv, norm = self.net
+        if all(folds(bottleneck.block[-1], x) for bottleneck in (first, second)):
+            noisy = noisy.read_by(first.block[0], second.block[0], conv)
         return conv_norm(conv, norm, second(first(noisy)), gain)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .batch_norm import conv_norm, norm_folded
+from .batch_norm import conv_norm, folds, norm_folded
 from .maps import Implied, channels_last
 
 NormFactory = Callable[[int], nn.Module]
@@ -26,7 +26,7 @@ class Conv1x1(nn.Conv2d):
 
     def forward(self, x: Tensor | Implied) -> Tensor:
         """Return the convolution of a map, or of one that is implied."""
-        return (x if isinstance(x, Implied) else Implied(x)).conv1x1(self.weight.flatten(1), self.bias)
+        return (x if isinstance(x, Implied) else Implied(x)).conv1x1(self)
 
 
 class Align(Conv1x1):
@@ -57,7 +57,7 @@ class Bottleneck(nn.Module):
             Conv1x1(channels, inner),
             norm(inner),
             nn.ReLU(inplace=True),
-            nn.Conv2d(inner, inner, 3, padding=1),
+            nn.Conv2d(inner, inner, 3, padding=1).to(memory_format=torch.channels_last),
             norm(inner),
             nn.ReLU(inplace=True),
             Conv1x1(inner, channels),
@@ -66,11 +66,9 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Implied) -> Implied:
         """Return x + block(x)."""
-        reduce, norm, *middle, expand, last_norm = self.block
-        inner = conv_norm(reduce, norm, x)
-        for layer in middle:
-            inner = layer(inner)
-        folded = norm_folded(expand, last_norm, inner)
-        if folded is None:
-            return Implied(x.x + conv_norm(expand, last_norm, inner, gain=1 / x.scale), x.scale, x.shift, x.terms)
-        return x.plus(inner, *folded)
+        reduce, norm, relu, conv, next_norm, next_relu, expand, last_norm = self.block
+        inner = relu(conv_norm(reduce, norm, x))
+        inner = next_relu(conv_norm(conv, next_norm, inner))
+        if folds(last_norm, x.x):
+            return x.plus(inner, *norm_folded(expand, last_norm, inner))
+        return Implied(conv_norm(expand, last_norm, inner, gain=1 / x.scale).add_(x.x), x.scale, x.shift, x.terms)

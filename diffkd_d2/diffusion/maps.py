@@ -1,10 +1,13 @@
 """Feature maps as matrices of positions, and maps that are read without being made."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -37,6 +40,52 @@ def rows(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).flatten(0, 2)
 
 
+class Products(torch.autograd.Function):
+    """The products of the rows x (M, C) with several weights (C_i, C), which lie below each other in one (sum C_i, C).
+
+    The gradient of x is one sum in one place; autograd would make a map for each product, and add them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(x, weight)
+        return tuple(x @ w.t() for w in weight.split(sizes))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        d_x = d_weight = None
+        with torch.autocast(x.device.type, enabled=False):
+            if ctx.needs_input_grad[0]:
+                weights = weight.split([grad.shape[1] for grad in grads])
+                d_x = grads[0] @ weights[0]
+                for grad, w in zip(grads[1:], weights[1:], strict=True):
+                    d_x.addmm_(grad, w)
+            if ctx.needs_input_grad[1]:
+                d_weight = torch.cat([grad.t() @ x for grad in grads])
+        return d_x, d_weight, None
+
+
+class AddToImages(torch.autograd.Function):
+    """Add a row of bias (N, C) to each of the rows of an image in y (N H W, C), in place; N may be 1 for all images.
+
+    To autograd the images in y are views, and what is done to views in place copies the gradient of the whole.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, bias: Tensor) -> Tensor:
+        ctx.shape, ctx.dtype = (len(bias), -1, bias.shape[1]), bias.dtype
+        ctx.mark_dirty(y)
+        y.view(ctx.shape).add_(bias[:, None])
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        return grad, grad.view(ctx.shape).sum(dim=1, dtype=ctx.dtype)
+
+
 class Implied:
     """The map `scale x + sum W_i h_i + shift` that is never made: what reads it are 1x1 convolutions.
 
@@ -45,35 +94,49 @@ class Implied:
     Args:
         x: (N, C, H, W) in channels_last.
         scale: factor.
-        shift: (C,), the same at each position; None for zero.
+        shift: (1, C), the same at all positions, or (N, C), the same at those of an image; None for zero.
         terms: pairs of h (N, C', H, W) and W (C, C').
+        products: what `read_by` made.
     """
 
     def __init__(
-        self, x: Tensor, scale: float = 1.0, shift: Tensor | None = None, terms: Sequence[tuple[Tensor, Tensor]] = ()
+        self,
+        x: Tensor,
+        scale: float = 1.0,
+        shift: Tensor | None = None,
+        terms: Sequence[tuple[Tensor, Tensor]] = (),
+        products: Mapping[nn.Conv2d, Tensor] = MappingProxyType({}),
     ):
-        self.x, self.scale, self.shift, self.terms = x, scale, shift, tuple(terms)
+        self.x, self.scale, self.shift, self.terms, self.products = x, scale, shift, tuple(terms), products
+
+    def read_by(self, *convs: nn.Conv2d) -> "Implied":
+        """Return this map with the part of x in all these convolutions computed; each of them may read it once."""
+        x, weight = lowered(rows(self.x)), torch.cat([conv.weight.flatten(1) for conv in convs]) * self.scale
+        products = Products.apply(x, weight.to(x.dtype), [conv.out_channels for conv in convs])
+        return Implied(self.x, self.scale, self.shift, self.terms, dict(zip(convs, products, strict=True)))
 
     def plus(self, h: Tensor, weight: Tensor, bias: Tensor) -> "Implied":
         """Return this map + W h + bias."""
-        shift = bias if self.shift is None else self.shift + bias
-        return Implied(self.x, self.scale, shift, (*self.terms, (h, weight)))
+        shift = bias[None] if self.shift is None else self.shift + bias
+        return Implied(self.x, self.scale, shift, (*self.terms, (h, weight)), self.products)
 
-    def conv1x1(self, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return its convolution with weight (C', C) and bias (C',) as (N, C', H, W).
-
-        Without a bias it is that of the map without its shift.
-        """
+    def conv1x1(self, conv: nn.Conv2d, biased: bool = True) -> Tensor:
+        """Return its 1x1 convolution as (N, C', H, W); if not `biased`, less what bias and shift add to it."""
+        weight, bias = conv.weight.flatten(1), conv.bias[None]
         with torch.autocast(weight.device.type, enabled=False):  # small matrices, whose products become weights
             composed = [weight @ w for _, w in self.terms]
-            if bias is not None and self.shift is not None:
-                bias = torch.addmv(bias, weight, self.shift)
+            if self.shift is not None and biased:
+                bias = torch.addmm(bias, self.shift, weight.t())
             weight = weight if self.scale == 1.0 else weight * self.scale
-        y = F.linear(rows(self.x), weight, bias)
+        y = self.products.get(conv)
+        if y is None:
+            y = F.linear(rows(self.x), weight)
         for (h, _), w in zip(self.terms, composed, strict=True):
             y.addmm_(rows(h).to(y.dtype), w.t().to(y.dtype))
+        if biased:
+            y = AddToImages.apply(y, bias)
         n, _, h, w = self.x.shape
-        return y.view(n, h, w, len(weight)).permute(0, 3, 1, 2)
+        return y.view(n, h, w, -1).permute(0, 3, 1, 2)
 
     def mean(self) -> Tensor:
         """Return its mean over positions, (N, C)."""

@@ -1,11 +1,33 @@
 """Adaptive noise matching: how much noise a student's feature lacks."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from .batch_norm import BatchNorm2d
 from .layers import Bottleneck, Conv1x1, NormFactory
 from .maps import Implied, mean_over_positions
+
+
+class Blend(torch.autograd.Function):
+    """gamma x + (1 - gamma) noise, for gamma (N,) and x and noise (N, C, H, W) in channels_last.
+
+    The gradient of gamma is two scalar products; autograd would make three maps for it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, noise: Tensor, gamma: Tensor) -> Tensor:
+        ctx.save_for_backward(x, noise, gamma)
+        return torch.lerp(noise, x, gamma[:, None, None, None])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, noise, gamma = ctx.saved_tensors
+        along = [torch.linalg.vecdot(*(m.permute(0, 2, 3, 1).flatten(1) for m in (grad, end))) for end in (x, noise)]
+        return grad * gamma[:, None, None, None], None, along[0] - along[1]
 
 
 class NoiseMatcher(nn.Module):
@@ -43,5 +65,4 @@ class NoiseMatcher(nn.Module):
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return the blend in float32, (N, C, H, W), and gamma, (N,)."""
         gamma = self.gamma(x)
-        weight = gamma[:, None, None, None]
-        return torch.lerp(noise.float(), x.float(), weight), gamma
+        return Blend.apply(x.float(), noise.float(), gamma), gamma

@@ -130,7 +130,7 @@ class DiffKD(nn.Module):
             early = len(self.timesteps) - i > self.grad_steps
             a, b = self.schedule.ddim_coefficients(t, t_prev)
             known, trained = x.detach() if early else x, self.kd_trains_denoiser and not early
-            x = x + self._denoise(known, t, scale, b / (a * scale), trained)
+            x = self._denoise(known, t, scale, b / (a * scale), trained).add_(x)
             scale = a * scale
         return conv_norm(*self.proj, Implied(x, scale)), gamma
 
@@ -149,7 +149,9 @@ class DiffKD(nn.Module):
         noise = normal_like(latent) if noise is None else noise
         if t is None:
             t = torch.randint(self.schedule.num_train_timesteps, latent.shape[:1], device=latent.device)
-        return masked_mse(self._denoise(self.schedule.add_noise(latent, noise, t), t), noise, mask)
+        predicted = self._denoise(self.schedule.add_noise(latent, noise, t), t)
+        # Batch norm takes the step of a single image out; DDP still waits for the gradient of its embedding.
+        return masked_mse(predicted, noise, mask) + 0 * self.denoiser.time_embedding(t).sum()
 
     def _denoise(
         self, x: Tensor, t: Tensor | int, scale: float = 1.0, gain: float = 1.0, trained: bool = True
