@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 REPO = Path(__file__).resolve().parent.parent
 ALONE = [sys.executable]
-TWO = [*ALONE, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29541"]
+TWO = [*ALONE, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 def benchmark(config: str, *words: str, launcher: list[str] = ALONE) -> subprocess.CompletedProcess:

@@ -76,7 +76,7 @@ def test_evaluation_of_student_and_teacher(small_datasets, tmp_path):
 
 
 def test_two_processes_on_gloo(small_datasets, tmp_path):
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29511")
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     run = train_net(small_datasets, "mimic_r18", f"train.output_dir={tmp_path}", "train.max_iter=2", launcher=launcher)
     assert run.returncode == 0, run.stderr[-2000:]
     assert (tmp_path / "model_final.pth").is_file()

@@ -83,7 +83,7 @@ class AddToImages(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        return grad, grad.view(ctx.shape).sum(dim=1, dtype=ctx.dtype)
+        return grad, grad.reshape(ctx.shape).sum(dim=1, dtype=ctx.dtype)
 
 
 class Implied:
