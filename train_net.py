@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torch.multiprocessing import ProcessExitedException
@@ -203,8 +204,8 @@ def do_eval(args: Namespace, cfg) -> None:
     write_results(cfg, evaluate(cfg, student, build_test_loader(cfg, student)))
 
 
-def run(args: Namespace) -> None:
-    """What each process does."""
+def work(args: Namespace) -> None:
+    """Train or evaluate."""
     with one_line_errors():
         cfg = load_config(args.config_file, args.opts)
         if not (args.num_gpus and torch.cuda.is_available()):
@@ -214,16 +215,17 @@ def run(args: Namespace) -> None:
         do_eval(args, cfg) if args.eval_only or args.eval_teacher else do_train(args, cfg)
 
 
-def run_in_group(args: Namespace) -> None:
-    """Run, and leave the process group where all processes end alike: at the end, or on SIGTERM."""
+def run(args: Namespace) -> None:
+    """What each process does; where all of them end alike, at the end or on SIGTERM, they leave their group."""
     code = 0
     try:
-        run(args)
+        work(args)
     except SystemExit as end:
         if end.code != EXIT_CODE:
             raise
         code = EXIT_CODE
-    leave_group()
+    if dist.is_initialized():
+        leave_group()
     if code:
         sys.exit(code)
 
@@ -237,13 +239,13 @@ def main() -> None:
         args.resume |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
         join_torchrun()
         args.num_gpus = min(torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"]))
-        run_in_group(args)
+        run(args)
         return
     with one_line_errors():
         check_gpus(args.num_gpus)
         if args.num_machines > 1 and not torch.cuda.is_available():
             join_machines(args.num_machines, args.machine_rank, args.dist_url)
-            run_in_group(args)
+            run(args)
             return
     if args.num_gpus * args.num_machines > 1:
         pass_on_sigterm()

@@ -69,6 +69,16 @@ def test_bytes_kept_for_the_backward_pass_are_as_the_formula_says(options):
     assert large - small == saved_bytes(distiller, 2 * 16 * 24) - saved_bytes(distiller, 2 * 8 * 12)
 
 
+def test_a_denoiser_that_the_loss_does_not_train_keeps_less():
+    kept = {}
+    for trains in (True, False):
+        distiller = DiffKD(24, 32, kd_trains_denoiser=trains)
+        student, teacher = pair(16, 24)
+        kept[trains] = kept_by(lambda d=distiller, s=student: d.refine(s))
+    # The input of each of five evaluations, which only gradients of weights read.
+    assert kept[True] - kept[False] >= 5 * 4 * teacher.numel()
+
+
 def test_cost_grows_with_evaluations_by_the_same_amount_each():
     macs = [forward_macs(DiffKD(24, 32, num_function_evals=n), 100) for n in (1, 2, 3, 5)]
     assert macs[3] - macs[2] == 2 * (macs[2] - macs[1]) == 2 * (macs[1] - macs[0]) > 0
@@ -90,12 +100,13 @@ def test_operations_of_a_step():
     # Two 3x3 convolutions for each pass of the denoiser, one in the matcher.
     assert forward.count["convolution"] == backward.count["convolution_backward"] == 2 * passes + 1
     # Products over all positions: 1x1 before each 3x3 and behind both bottlenecks; in the matcher; proj. Small ones:
-    # three composed weights and two folded norms for each pass, one norm in the matcher, its pooled map.
-    assert forward.count["mm"] == 3 * passes + 1 + 1 + (3 + 2) * passes + 1 + 1
+    # three composed weights and two folded norms for each pass, one norm in the matcher, its pooled map; what the steps
+    # of two images add to three of the products.
+    assert forward.count["mm"] == 3 * passes + 1 + 1 + (3 + 2) * passes + 1 + 1 + 3
     # What the narrow maps of both bottlenecks add to the second and the last of these.
     assert forward.count["addmm_"] == 3 * passes
-    # The covariance of each folded norm; pred; what the steps of two images add to three of the products. Align.
-    assert forward.count["addmm"] == 2 * passes + 1 + 1 + 3 and forward.count["baddbmm"] == 1
+    # The covariance of each folded norm; pred. Align.
+    assert forward.count["addmm"] == 2 * passes + 1 + 1 and forward.count["baddbmm"] == 1
     # The gradient of the map that enters a pass: one map for three products; none of the latent of the diffusion loss.
     assert backward.count["addmm_"] == 2 * 5
     # Each pass: two in each bottleneck (the third is folded) and the last; two in the matcher; proj; standardise.
@@ -113,7 +124,7 @@ def test_operations_of_a_step_on_small_maps(monkeypatch):
     forward, backward = count_a_step()
     # No norm is folded: each pass of the denoiser has three in each bottleneck and the last; the matcher has three.
     assert forward.count["native_batch_norm"] == 7 * 6 + 3 + 1 + 1
-    assert forward.count["addmm_"] == 0 and forward.count["mm"] == 5 * 6 + 2 + 1
+    assert forward.count["addmm_"] == 0 and forward.count["mm"] == 5 * 6 + 2 + 1 + 3
     assert forward.count["_to_copy"] == 0 and forward.count["clone"] == 2 and backward.count["clone"] == 0
     assert forward.launches() < 445 and backward.launches() < 450
 

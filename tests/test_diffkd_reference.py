@@ -161,6 +161,21 @@ def test_a_convolution_and_its_batch_norm_as_one(training, momentum, shifts):
     torch.testing.assert_close(ours.state_dict(), plain.state_dict())
 
 
+@pytest.mark.usefixtures("size")
+def test_a_graph_that_is_computed_again_serves_several_backward_passes():
+    """The report of gradient norms goes back from each loss by itself, and the step follows."""
+    distiller = randomised(DiffKD(24, 32, recompute=True))
+    student, teacher = torch.randn(1, 24, 6, 7, requires_grad=True), torch.randn(1, 32, 6, 7)
+    losses = distiller(student, teacher)
+    running = {name: buffer.clone() for name, buffer in distiller.named_buffers()}
+    total = losses["loss_kd"] + losses["loss_diffusion"]
+    (first,) = torch.autograd.grad(total, [student], retain_graph=True)
+    (second,) = torch.autograd.grad(total, [student], retain_graph=True)
+    total.backward()
+    assert torch.equal(first, second) and torch.equal(first, student.grad) and first.abs().max() > 0
+    torch.testing.assert_close(dict(distiller.named_buffers()), running, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("of_x", [True, False])
 @pytest.mark.parametrize("of_weights", [True, False])
 def test_products_made_at_once_have_the_gradient_of_each_alone(of_x, of_weights):

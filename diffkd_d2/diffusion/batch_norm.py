@@ -42,9 +42,10 @@ def folds(norm: nn.Module, x: Tensor) -> bool:
 def conv_norm(conv: nn.Module, norm: nn.Module, x: Tensor | Implied, gain: float = 1.0) -> Tensor:
     """Return gain * norm(conv(x)).
 
-    The mean that a batch norm subtracts contains the bias of the convolution and the shift of x: neither is added to
-    the map, both only to the running mean. (One time step for a whole batch is such a shift. Under batch norm it has no
-    influence on the sampling chain; the authors' code is the same in this.) The gain goes into the norm's parameters.
+    The mean that a batch norm subtracts contains the bias of the convolution and a shift of x that is the same for all
+    images: neither is added to the map, both only to the running mean. (One time step for a whole batch is such a
+    shift. Under batch norm it has no influence on the sampling chain; the authors' code is the same in this.) The gain
+    goes into the norm's parameters.
 
     Args:
         conv: a convolution; a `Conv1x1` where x is implied.
@@ -57,9 +58,9 @@ def conv_norm(conv: nn.Module, norm: nn.Module, x: Tensor | Implied, gain: float
         y = norm(conv(x))
         return y if gain == 1.0 else y * gain
     shift = implied.shift
-    biased = shift is not None and len(shift) > 1  # a shift that differs between images stays
+    shifted = shift is not None and len(shift) > 1  # a shift that differs between images stays
     if conv.kernel_size == (1, 1):
-        y = implied.conv1x1(conv, biased)
+        y = implied.conv1x1(conv, biased=False, shifted=shifted)
     else:
         y = conv._conv_forward(implied.x, conv.weight, None)
     gamma = norm.weight if gain == 1.0 else norm.weight * gain
@@ -67,10 +68,10 @@ def conv_norm(conv: nn.Module, norm: nn.Module, x: Tensor | Implied, gain: float
     beta = torch.add(norm.bias if gain == 1.0 else norm.bias * gain, conv.bias, alpha=0)
     y = F.batch_norm(y, norm.running_mean, norm.running_var, gamma, beta, True, norm.momentum, norm.eps)
     with torch.no_grad(), torch.autocast(y.device.type, enabled=False):
-        if not biased:
-            offset = conv.bias if shift is None else torch.addmv(conv.bias, conv.weight.flatten(1), shift[0])
-            # `data`: autograd keeps the running mean of each call, unread, and would refuse one that has changed.
-            norm.running_mean.data.add_(offset, alpha=norm.momentum)
+        dropped = shift is not None and not shifted
+        offset = torch.addmv(conv.bias, conv.weight.flatten(1), shift[0]) if dropped else conv.bias
+        # `data`: autograd keeps the running mean of each call, unread, and would refuse one that has changed.
+        norm.running_mean.data.add_(offset, alpha=norm.momentum)
         norm.num_batches_tracked.add_(1)
     return y
 

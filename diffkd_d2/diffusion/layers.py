@@ -71,4 +71,4 @@ class Bottleneck(nn.Module):
         inner = next_relu(conv_norm(conv, next_norm, inner))
         if folds(last_norm, x.x):
             return x.plus(inner, *norm_folded(expand, last_norm, inner))
-        return Implied(conv_norm(expand, last_norm, inner, gain=1 / x.scale).add_(x.x), x.scale, x.shift, x.terms)
+        return Implied(x.x + conv_norm(expand, last_norm, inner, gain=1 / x.scale), x.scale, x.shift, x.terms)

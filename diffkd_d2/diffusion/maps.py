@@ -48,7 +48,8 @@ class Products(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(x, weight)
+        of_x, of_weight, _ = ctx.needs_input_grad
+        ctx.save_for_backward(x if of_weight else None, weight if of_x else None)
         return tuple(x @ w.t() for w in weight.split(sizes))
 
     @staticmethod
@@ -56,13 +57,13 @@ class Products(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         d_x = d_weight = None
-        with torch.autocast(x.device.type, enabled=False):
-            if ctx.needs_input_grad[0]:
+        with torch.autocast(grads[0].device.type, enabled=False):
+            if weight is not None:
                 weights = weight.split([grad.shape[1] for grad in grads])
                 d_x = grads[0] @ weights[0]
                 for grad, w in zip(grads[1:], weights[1:], strict=True):
                     d_x.addmm_(grad, w)
-            if ctx.needs_input_grad[1]:
+            if x is not None:
                 d_weight = torch.cat([grad.t() @ x for grad in grads])
         return d_x, d_weight, None
 
@@ -75,7 +76,7 @@ class AddToImages(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, bias: Tensor) -> Tensor:
-        ctx.shape, ctx.dtype = (len(bias), -1, bias.shape[1]), bias.dtype
+        ctx.shape, ctx.dtype = (len(bias), len(y) // max(len(bias), 1), bias.shape[1]), bias.dtype
         ctx.mark_dirty(y)
         y.view(ctx.shape).add_(bias[:, None])
         return y
@@ -120,23 +121,23 @@ class Implied:
         shift = bias[None] if self.shift is None else self.shift + bias
         return Implied(self.x, self.scale, shift, (*self.terms, (h, weight)), self.products)
 
-    def conv1x1(self, conv: nn.Conv2d, biased: bool = True) -> Tensor:
-        """Return its 1x1 convolution as (N, C', H, W); if not `biased`, less what bias and shift add to it."""
-        weight, bias = conv.weight.flatten(1), conv.bias[None]
+    def conv1x1(self, conv: nn.Conv2d, biased: bool = True, shifted: bool = True) -> Tensor:
+        """Return its 1x1 convolution as (N, C', H, W), without the bias if not `biased`, the shift if not `shifted`."""
+        weight, added = conv.weight.flatten(1), conv.bias[None] if biased else None
         with torch.autocast(weight.device.type, enabled=False):  # small matrices, whose products become weights
             composed = [weight @ w for _, w in self.terms]
-            if self.shift is not None and biased:
-                bias = torch.addmm(bias, self.shift, weight.t())
+            if self.shift is not None and shifted:
+                added = F.linear(self.shift, weight, conv.bias if biased else None)
             weight = weight if self.scale == 1.0 else weight * self.scale
         y = self.products.get(conv)
         if y is None:
             y = F.linear(rows(self.x), weight)
         for (h, _), w in zip(self.terms, composed, strict=True):
             y.addmm_(rows(h).to(y.dtype), w.t().to(y.dtype))
-        if biased:
-            y = AddToImages.apply(y, bias)
+        if added is not None:
+            y = AddToImages.apply(y, added)
         n, _, h, w = self.x.shape
-        return y.view(n, h, w, -1).permute(0, 3, 1, 2)
+        return y.view(n, h, w, len(weight)).permute(0, 3, 1, 2)
 
     def mean(self) -> Tensor:
         """Return its mean over positions, (N, C)."""

@@ -14,7 +14,7 @@ from .maps import Implied, mean_over_positions
 class Blend(torch.autograd.Function):
     """gamma x + (1 - gamma) noise, for gamma (N,) and x and noise (N, C, H, W) in channels_last.
 
-    The gradient of gamma is two scalar products; autograd would make three maps for it.
+    The gradient of gamma is two scalar products, with one map at a time; autograd would hold three.
     """
 
     @staticmethod
@@ -26,8 +26,10 @@ class Blend(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, noise, gamma = ctx.saved_tensors
-        along = [torch.linalg.vecdot(*(m.permute(0, 2, 3, 1).flatten(1) for m in (grad, end))) for end in (x, noise)]
-        return grad * gamma[:, None, None, None], None, along[0] - along[1]
+        flat = [m.permute(0, 2, 3, 1).flatten(1) for m in (grad, x, noise)]
+        with torch.autocast(grad.device.type, enabled=False):
+            d_gamma = torch.linalg.vecdot(flat[0], flat[1]) - torch.linalg.vecdot(flat[0], flat[2])
+        return grad * gamma[:, None, None, None], None, d_gamma
 
 
 class NoiseMatcher(nn.Module):

@@ -1,7 +1,7 @@
 """Activation recomputation that leaves the statistics of batch norm alone."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -18,20 +18,31 @@ def recompute(module: nn.Module, function: Callable[..., Tensor], *args: Tensor 
     """
 
     def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
-        return nullcontext(), _statistics_kept(module)
+        return nullcontext(), StatisticsKept(module)
 
     return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
 
 
-@contextmanager
-def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    kept = [(m, dict(m.named_buffers(recurse=False))) for m in module.modules() if isinstance(m, _BatchNorm)]
-    for norm, buffers in kept:
-        for name, buffer in buffers.items():
-            setattr(norm, name, buffer.clone())
-    try:
-        yield
-    finally:
-        for norm, buffers in kept:
+class StatisticsKept(AbstractContextManager):
+    """Within it the batch norms of a module work on copies of their statistics.
+
+    It is entered anew by each backward pass through one graph; the report of gradient norms makes several.
+
+    Args:
+        module: holds the batch norms.
+    """
+
+    def __init__(self, module: nn.Module):
+        self.norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+        self._kept: list[dict[str, Tensor]] = []
+
+    def __enter__(self) -> None:
+        self._kept = [dict(norm.named_buffers(recurse=False)) for norm in self.norms]
+        for norm, buffers in zip(self.norms, self._kept, strict=True):
+            for name, buffer in buffers.items():
+                setattr(norm, name, buffer.clone())
+
+    def __exit__(self, *_: object) -> None:
+        for norm, buffers in zip(self.norms, self._kept, strict=True):
             for name, buffer in buffers.items():
                 setattr(norm, name, buffer)

@@ -132,13 +132,12 @@ def join_machines(num_machines: int, machine_rank: int, dist_url: str) -> None:
 
 
 def leave_group() -> None:
-    """Wait for the other processes and end the process group, with its threads.
+    """End the process group, with its threads; the other processes need not be at their end.
 
     gloo's thread lets go of a collective's tensors after the collective has returned. Where Python is already ending by
     then, the whole process aborts (exit code -6), and torchrun or SLURM takes a finished run for a failed one. A thread
     ends with the last reference to its group, and Detectron2 holds two.
     """
-    comm.synchronize()
     comm._LOCAL_PROCESS_GROUP = None
     comm._get_global_gloo_group.cache_clear()
     dist.destroy_process_group()
