@@ -34,6 +34,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from diffkd_d2.checkpoint import Checkpointer
+from diffkd_d2.engine.compilation import compile_distillers
 from diffkd_d2.engine.guard import TooManySkippedError
 from diffkd_d2.engine.hooks import AverageHook, DistillHook, PeriodicCheckpointer
 from diffkd_d2.engine.loss_scale import LossScaleHook
@@ -142,6 +143,8 @@ def do_train(args: Namespace, cfg) -> None:
     # Now, not after a week: what is missing for the evaluation shall end the run here.
     test_loader = build_test_loader(cfg, model.student)
     batches = try_points(model, loader)
+    if cfg.train.compile:
+        compile_distillers(model.points)
 
     ddp = dict(cfg.train.ddp, **({"device_ids": None} if cfg.train.device == "cpu" else {}))
     trainer = Trainer(

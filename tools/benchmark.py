@@ -7,7 +7,8 @@ torchrun --nproc-per-node 2 tools/benchmark.py ...      # the same in each proce
 
 Everything runs in one process, interleaved, `--repeats` times; medians and the spread (quartiles) are reported. Weights
 are random: they do not change the cost. On a machine that others use too, `--clock cpu` counts the processor's time of
-this process (set OMP_NUM_THREADS=1: threads that spin count as busy). Memory is the most bytes of tensors that a step
+this process (set OMP_NUM_THREADS=1: threads that spin count as busy). `train.compile=True` compiles the distillers of
+`distill_step`, not those of the parts. Memory is the most bytes of tensors that a step
 holds beyond models and inputs: on CUDA the allocator's peak, on a CPU the sum of torch's allocations.
 """
 
@@ -36,6 +37,7 @@ from cost_model import flop_counter, forward_macs, saved_bytes
 
 from diffkd_d2.distilled_model import DistilledModel, DistillPoint
 from diffkd_d2.distillers import DiffKD, Mimic
+from diffkd_d2.engine.compilation import compile_distillers
 from diffkd_d2.engine.setup import build_loader, join_torchrun, leave_group, load_config
 from diffkd_d2.engine.trainer import DTYPES
 from diffkd_d2.errors import UserError, one_line_errors
@@ -76,17 +78,18 @@ def build(cfg, device: str) -> tuple[DistilledModel, DistilledModel]:
         )
         for p in points
     ]
-    models = [DistilledModel(student, teacher, p).to(device).train() for p in (points, mimics)]
-    return models[0], models[1]
+    return tuple(DistilledModel(student, teacher, p).to(device).train() for p in (points, mimics))
 
 
-def jobs(model: DistilledModel, mimic: DistilledModel, batch: list[dict]) -> dict[str, Callable[[], object]]:
-    """Return what is measured, by name; each leaves the gradients cleared."""
+def jobs(model: DistilledModel, mimic: DistilledModel, batch: list[dict], compiled: bool) -> dict[str, Callable]:
+    """Return what is measured, by name; each leaves the gradients cleared. `compiled` is said of `distill_step`."""
     # A student each: of one parameter, several DDPs would each wait for the gradient.
     ids = {} if next(model.parameters()).is_cuda else {"device_ids": None}
     alone, mimic, distilled = (
         create_ddp_model(copy.deepcopy(m), broadcast_buffers=False, **ids) for m in (model.student, mimic, model)
     )
+    if compiled:
+        compile_distillers(getattr(distilled, "module", distilled).points)
 
     def step(module: torch.nn.Module) -> None:
         sum(module(batch).values()).backward()
@@ -219,14 +222,9 @@ def run(args: argparse.Namespace) -> dict:
         raise UserError(f"{args.config_file} distils nothing: there is no step to compare with the floor")
     model, mimic = build(cfg, args.device)
     dtype = DTYPES.get(args.amp)
-    report: dict = {
-        "config": args.config_file,
-        "device": args.device,
-        "amp": args.amp,
-        "threads": torch.get_num_threads(),
-        "clock": args.clock,
-        "processes": comm.get_world_size(),
-    }
+    report: dict = {name: getattr(args, name) for name in ("device", "amp", "clock")}
+    report |= {"config": args.config_file, "threads": torch.get_num_threads(), "processes": comm.get_world_size()}
+    report["compile"] = cfg.train.compile
     if args.device == "cuda":
         report["gpu"] = torch.cuda.get_device_name()
     if args.loader:
@@ -238,12 +236,11 @@ def run(args: argparse.Namespace) -> dict:
             waits.append(time.perf_counter() - start)
         report["loader_seconds_per_batch"] = statistics.median(waits[1:])
     else:
-        height, width = (int(n) for n in args.size.split("x"))
-        batch = synthetic_batch(args.batch, height, width, classes=3)
+        batch = synthetic_batch(args.batch, *map(int, args.size.split("x")), classes=3)
         report["size"] = args.size
     report["batch"] = len(batch)
     seen = features(model, batch)
-    work = {**jobs(model, mimic, batch), **parts(model, seen)}
+    work = {**jobs(model, mimic, batch, cfg.train.compile), **parts(model, seen)}
     seconds = measure(work, args.repeats, args.device, dtype, CLOCKS[args.clock])
     report["distillers"] = against_formula(seen, len(batch))
     report["medians"] = {name: statistics.median(times) for name, times in seconds.items()}
@@ -256,8 +253,7 @@ def run(args: argparse.Namespace) -> dict:
     report["memory"] = {n: peak_memory(work[n], args.device, dtype) for n in ("floor", "mimic_step", "distill_step")}
     report["memory_ratio_to_floor"] = report["memory"]["distill_step"] / report["memory"]["floor"]
     if args.loader:
-        waiting = report["loader_seconds_per_batch"] > medians["distill_step"]
-        report["bottleneck"] = "loader" if waiting else "model"
+        report["bottleneck"] = "loader" if report["loader_seconds_per_batch"] > medians["distill_step"] else "model"
     return report
 
 
@@ -292,7 +288,7 @@ def main() -> None:
         print(f"{name:28} {report[name]:9.3f}")
     for name, pair in report["distillers"].items():
         print(f"distillers, {name:16} {pair['counted']:9.2f} (by the formula {pair['formula']:.2f})")
-    if "bottleneck" in report:
+    if args.loader:
         print(f"the bottleneck is the {report['bottleneck']}")
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n")

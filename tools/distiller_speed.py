@@ -6,7 +6,8 @@ python tools/distiller_speed.py --device cuda --amp bfloat16 --size 800x1344 --b
 
 The maps are P2 to P6 of an image of `--size`, 256 channels in student and teacher (the authors' setting: no
 autoencoder, 5 evaluations). Jobs run in one process, interleaved, `--repeats` times; a ratio is the median over rounds.
-The transcription is `tests/reference_diffkd.py`, always float32; so is ours unless `--amp` is given.
+The transcription is `tests/reference_diffkd.py`, always float32; so is ours unless `--amp` is given. `--compile` adds
+torch.compile, with dynamic shapes, and says how many graphs that made of all levels and sizes; it takes minutes more.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch._dynamo.utils import counters
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -26,6 +28,7 @@ from benchmark import CLOCKS, measure
 from reference_diffkd import reference_losses
 
 from diffkd_d2.distillers import DiffKD
+from diffkd_d2.engine.compilation import OPTIONS
 from diffkd_d2.engine.trainer import DTYPES
 from diffkd_d2.errors import UserError, one_line_errors
 
@@ -40,9 +43,14 @@ def pyramid(height: int, width: int) -> list[tuple[int, int]]:
     return [(math.ceil(height / s), math.ceil(width / s)) for s in STRIDES]
 
 
-def ours(shapes: list[tuple[int, int]], args: argparse.Namespace, **options: int) -> Callable[[], None]:
+def ours(
+    shapes: list[tuple[int, int]], args: argparse.Namespace, compiled: bool = False, **options: int
+) -> Callable[[], None]:
     """Return a forward and backward pass of a DiffKD for each map."""
     rows = [(DiffKD(CHANNELS, CHANNELS, **options).to(args.device), *_features(shape, args)) for shape in shapes]
+    if compiled:
+        for distiller, *_ in rows:
+            distiller.compile(dynamic=True, options=OPTIONS)
 
     def job() -> None:
         for distiller, student, teacher in rows:
@@ -86,11 +94,12 @@ def run(args: argparse.Namespace) -> dict:
         raise UserError("--size needs two positions on P6 of half the image (160x192 or more), --repeats two rounds")
     work = {"reference": reference(shapes, args), "ours": ours(shapes, args)}
     work["ours, recompute"] = ours(shapes, args, recompute=True)
-    sizes = {s: pyramid(round(s * height), round(s * width)) for s in SCALES}
-    work |= {
-        f"latent 64, {sum(map(math.prod, maps))} positions": ours(maps, args, latent_channels=64)
-        for maps in sizes.values()
-    }
+    for scale in SCALES:
+        maps = pyramid(round(scale * height), round(scale * width))
+        name = f"latent 64, {sum(map(math.prod, maps))} positions"
+        work[name] = ours(maps, args, latent_channels=64)
+        if args.compile:
+            work[f"{name}, compiled"] = ours(maps, args, compiled=True, latent_channels=64)
     for k in EVALUATIONS:
         work[f"latent 64, K = {k}"] = ours(shapes, args, latent_channels=64, num_function_evals=k)
     seconds = measure(work, args.repeats, args.device, DTYPES.get(args.amp), CLOCKS[args.clock])
@@ -102,6 +111,8 @@ def run(args: argparse.Namespace) -> dict:
     report["quartiles"] = {name: statistics.quantiles(times, n=4)[::2] for name, times in seconds.items()}
     ratios = [a / b for a, b in zip(seconds["reference"], seconds["ours"], strict=True)]
     report["speed_over_reference"] = statistics.median(ratios)
+    if args.compile:
+        report["graphs"] = counters["stats"]["unique_graphs"]
     return report
 
 
@@ -112,6 +123,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
     parser.add_argument("--amp", choices=[*DTYPES], help="autocast of ours to this type")
+    parser.add_argument("--compile", action="store_true", help="measure ours compiled, too")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--clock", default="wall", choices=[*CLOCKS])
     parser.add_argument("--json", type=Path, help="write the report here")
@@ -120,8 +132,10 @@ def main() -> None:
         report = run(args)
     for name, value in report["medians"].items():
         low, high = report["quartiles"][name]
-        print(f"{name:28} {1e3 * value:9.1f} ms   ({1e3 * low:.1f} to {1e3 * high:.1f})")
-    print(f"speed_over_reference         {report['speed_over_reference']:9.3f}")
+        print(f"{name:38} {1e3 * value:9.1f} ms   ({1e3 * low:.1f} to {1e3 * high:.1f})")
+    print(f"{'speed_over_reference':38} {report['speed_over_reference']:9.3f}")
+    if args.compile:
+        print(f"{'graphs compiled':38} {report['graphs']:9}")
     if args.json:
         args.json.write_text(json.dumps(report, indent=2) + "\n")
 

@@ -91,7 +91,8 @@ class DiffKD(nn.Module):
         check_channels("teacher", teacher, self.teacher_channels)
         if student.dim() == 2:
             student, teacher = student[:, :, None, None], teacher[:, :, None, None]
-        student, teacher, mask = self._subsample(student, teacher, mask)
+        if self.stride > 1:
+            student, teacher, mask = self._subsample(student, teacher, mask)
         latent, losses = self.encode(channels_last(teacher), mask)
         refined, gamma = self.refine(student)
         if self.logits:
@@ -171,9 +172,8 @@ class DiffKD(nn.Module):
             return recompute(self.denoiser, denoise, x)
         return denoise(x)
 
+    @torch.compiler.disable  # otherwise each offset would be compiled for
     def _subsample(self, *maps: Tensor | None) -> list[Tensor | None]:
-        if self.stride == 1:
-            return list(maps)
         # Drawn on the CPU: the offsets are needed here, and the device shall not be waited for.
         y, x = (int(torch.randint(min(self.stride, n), ())) for n in maps[0].shape[2:])
         return [None if m is None else m[:, :, y :: self.stride, x :: self.stride] for m in maps]

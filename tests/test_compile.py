@@ -1,0 +1,84 @@
+"""train.compile: the same losses, gradients and statistics, few graphs, the same checkpoints."""
+
+import copy
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from diffkd_d2.diffusion import batch_norm
+from diffkd_d2.distilled_model import DistillPoint
+from diffkd_d2.distillers import DiffKD
+from diffkd_d2.engine.compilation import compile_distillers
+from diffkd_d2.errors import UserError
+
+# No number is one of channels, which would be taken for the same. Above 512 positions torch computes a sum differently.
+SIZES = ((17, 20), (15, 23), (13, 22))
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler(monkeypatch):
+    """Compile anew, and treat the small maps of these tests as large ones."""
+    monkeypatch.setattr(batch_norm, "FOLDED_FROM", 0)
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+def step(distiller, student, teacher, seed=1):
+    torch.manual_seed(seed)
+    student = student.clone().requires_grad_()
+    distiller.zero_grad()
+    losses = distiller(student, teacher)
+    sum(value for name, value in losses.items() if name.startswith("loss_")).backward()
+    gradients = {name: p.grad for name, p in distiller.named_parameters()}
+    return losses, student.grad, gradients, dict(distiller.named_buffers())
+
+
+@pytest.mark.slow
+def test_a_compiled_distiller_is_the_same_in_one_graph_for_all_sizes():
+    plain = DiffKD(16, 24, latent_channels=8, num_function_evals=2, grad_steps=1)
+    compiled = copy.deepcopy(plain)
+    compiled.compile(dynamic=True, backend="aot_eager")  # all of torch.compile but inductor, which takes a minute
+    for size in SIZES:
+        student, teacher = torch.randn(2, 16, *size), torch.randn(2, 24, *size)
+        torch.testing.assert_close(step(compiled, student, teacher), step(plain, student, teacher))
+        assert counters["stats"]["unique_graphs"] == 1
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+
+
+@pytest.mark.slow
+def test_offsets_of_a_stride_are_not_compiled_for():
+    plain = DiffKD(16, 24, num_function_evals=1, stride=2)
+    compiled = copy.deepcopy(plain)
+    compiled.compile(dynamic=True, backend="aot_eager")
+    graphs = []
+    for _ in range(6):
+        student, teacher = torch.randn(2, 16, 32, 40), torch.randn(2, 24, 32, 40)
+        seed = len(graphs)
+        torch.testing.assert_close(step(compiled, student, teacher, seed), step(plain, student, teacher, seed))
+        graphs.append(counters["stats"]["unique_graphs"])
+    assert graphs == [graphs[0]] * 6
+
+
+def test_recompute_is_refused():
+    points = [
+        DistillPoint("a", "b", DiffKD(4, 4), name="p3"),
+        DistillPoint("a", "b", DiffKD(4, 4, recompute=True), name="p4"),
+    ]
+    with pytest.raises(UserError, match="point 'p4': train.compile"):
+        compile_distillers(points)
+
+
+@pytest.mark.slow
+def test_inductor_compiles_it_for_all_sizes():
+    plain = DiffKD(16, 24, latent_channels=8, num_function_evals=1)
+    compiled = copy.deepcopy(plain)
+    points = [DistillPoint("a", "b", compiled), DistillPoint("c", "d", compiled)]
+    compile_distillers(points)
+    for size in SIZES:
+        student, teacher = torch.randn(2, 16, *size), torch.randn(2, 24, *size)
+        losses, gradient, *_ = step(compiled, student, teacher)
+        assert all(torch.isfinite(value) for value in losses.values()) and gradient.abs().sum() > 0
+    assert counters["stats"]["unique_graphs"] == 1
