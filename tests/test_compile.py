@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch._dynamo.utils import counters
+from torch._inductor import config as inductor
 
 from diffkd_d2.diffusion import batch_norm
 from diffkd_d2.distilled_model import DistillPoint
@@ -72,13 +73,13 @@ def test_recompute_is_refused():
 
 
 @pytest.mark.slow
-def test_inductor_compiles_it_for_all_sizes():
+def test_inductor_compiles_it_for_all_points_and_sizes(monkeypatch):
+    monkeypatch.setattr(inductor, "fallback_random", True)  # the noise of a run that is not compiled
     plain = DiffKD(16, 24, latent_channels=8, num_function_evals=1)
     compiled = copy.deepcopy(plain)
-    points = [DistillPoint("a", "b", compiled), DistillPoint("c", "d", compiled)]
-    compile_distillers(points)
+    compile_distillers([DistillPoint("a", "b", compiled), DistillPoint("c", "d", compiled)])
     for size in SIZES:
         student, teacher = torch.randn(2, 16, *size), torch.randn(2, 24, *size)
-        losses, gradient, *_ = step(compiled, student, teacher)
-        assert all(torch.isfinite(value) for value in losses.values()) and gradient.abs().sum() > 0
+        ours, expected = step(compiled, student, teacher), step(plain, student, teacher)
+        torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-5)
     assert counters["stats"]["unique_graphs"] == 1
