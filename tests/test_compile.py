@@ -4,17 +4,21 @@ import copy
 
 import pytest
 import torch
+from torch._dynamo import config as dynamo
 from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
+from torch._inductor.exc import InvalidCxxCompiler
 
 from diffkd_d2.diffusion import batch_norm
 from diffkd_d2.distilled_model import DistillPoint
 from diffkd_d2.distillers import DiffKD
+from diffkd_d2.engine import compilation
 from diffkd_d2.engine.compilation import compile_distillers
 from diffkd_d2.errors import UserError
 
 # No number is one of channels, which would be taken for the same. Above 512 positions torch computes a sum differently.
 SIZES = ((17, 20), (15, 23), (13, 22))
+OFFSETS = (1, 3, 0, 5)  # seeds that draw the offsets (1, 1), (0, 0), (0, 1) and (1, 0)
 
 
 @pytest.fixture(autouse=True)
@@ -55,12 +59,31 @@ def test_offsets_of_a_stride_are_not_compiled_for():
     compiled = copy.deepcopy(plain)
     compiled.compile(dynamic=True, backend="aot_eager")
     graphs = []
-    for _ in range(6):
+    for seed in OFFSETS:
         student, teacher = torch.randn(2, 16, 32, 40), torch.randn(2, 24, 32, 40)
-        seed = len(graphs)
         torch.testing.assert_close(step(compiled, student, teacher, seed), step(plain, student, teacher, seed))
         graphs.append(counters["stats"]["unique_graphs"])
-    assert graphs == [graphs[0]] * 6
+    assert len(set(graphs)) == 1
+
+
+def test_no_norm_is_refused():
+    with pytest.raises(UserError, match="point 'p3': train.compile needs a distiller with norms"):
+        compile_distillers([DistillPoint("a", "b", DiffKD(4, 4, norm=lambda channels: torch.nn.Identity()), name="p3")])
+
+
+def test_without_a_compiler_one_line_says_so(monkeypatch):
+    def missing():
+        raise InvalidCxxCompiler
+
+    monkeypatch.setattr(compilation, "get_cpp_compiler", missing)
+    with pytest.raises(UserError, match="needs a C"):
+        compile_distillers([DistillPoint("a", "b", DiffKD(4, 4))])
+
+
+def test_points_that_differ_have_graphs_enough():
+    with dynamo.patch(recompile_limit=8):
+        compile_distillers([DistillPoint("a", "b", DiffKD(c, c)) for c in (4, 8, 16)])
+        assert dynamo.recompile_limit == 24
 
 
 def test_recompute_is_refused():

@@ -10,7 +10,7 @@ train = dict(
     seed=-1,
     # None, "float16" (loss scaling, needs a GPU) or "bfloat16".
     amp=dict(dtype=None),
-    # True: the distillers go through torch.compile in the first steps. Needs a C++ compiler, on a GPU Triton.
+    # True: the distillers go through torch.compile, see docs/performance.md. Needs a C++ compiler, on a GPU Triton.
     compile=False,
     # Largest norm of the student's and of the distillers' gradient, each for itself; None: no clipping.
     clip_norm=None,

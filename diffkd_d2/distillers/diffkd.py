@@ -172,8 +172,8 @@ class DiffKD(nn.Module):
             return recompute(self.denoiser, denoise, x)
         return denoise(x)
 
-    @torch.compiler.disable  # otherwise each offset would be compiled for
+    @torch.compiler.disable  # the offsets are no part of a graph
     def _subsample(self, *maps: Tensor | None) -> list[Tensor | None]:
         # Drawn on the CPU: the offsets are needed here, and the device shall not be waited for.
         y, x = (int(torch.randint(min(self.stride, n), ())) for n in maps[0].shape[2:])
-        return [None if m is None else m[:, :, y :: self.stride, x :: self.stride] for m in maps]
+        return [None if m is None else m[:, :, y :: self.stride, x :: self.stride].clone() for m in maps]

@@ -2,30 +2,55 @@
 
 from collections.abc import Iterable
 
+from torch import nn
+from torch._dynamo import config as dynamo
 from torch._functorch import config as functorch
+from torch._inductor.cpp_builder import get_cpp_compiler
+from torch._inductor.exc import InvalidCxxCompiler
+from torch.utils._triton import has_triton
 
 from ..distilled_model import DistillPoint
 from ..errors import UserError
 
 # Inductor of torch 2.11 fails where it chooses layouts: it sorts strides that depend on the size of a map.
 OPTIONS = {"layout_optimization": False}
+GRAPHS = 8  # for each distiller; torch's own limit is 8 for all of a class together, and beyond it nothing is compiled
 
 
 def compile_distillers(points: Iterable[DistillPoint]) -> None:
     """Compile the distiller of each point in place, with sizes left open; its names in a checkpoint stay.
 
-    It happens in the first steps, and again only where a size changes what is computed: points and sizes share graphs.
+    Each combination of widths, options, mask or none, one image or several, and folded norms or none has a graph,
+    compiled in the step that first meets it; distillers that are alike share it.
 
     Args:
         points: of a `DistilledModel`.
 
     Raises:
-        UserError: if a distiller recomputes activations, which torch cannot compile.
+        UserError: if there is no compiler, or a distiller has what torch cannot compile: recomputed activations, or
+            in-place activations behind no norm.
     """
-    functorch.donated_buffer = False  # the report of gradient norms goes backward through one graph several times
     points = list(points)
     for point in points:
-        if getattr(point.distiller, "recompute", False):
+        modules = list(point.distiller.modules())
+        if any(getattr(m, "recompute", False) for m in modules):
             raise UserError(f"point '{point.name}': train.compile does not go with recompute=True of its distiller")
-    for distiller in dict.fromkeys(point.distiller for point in points):
+        if any(isinstance(m, nn.Identity) for m in modules):
+            raise UserError(f"point '{point.name}': train.compile needs a distiller with norms")
+    _require_compiler(any(p.is_cuda for point in points for p in point.parameters()))
+    distillers = dict.fromkeys(point.distiller for point in points)
+    dynamo.recompile_limit = max(dynamo.recompile_limit, GRAPHS * len(distillers))
+    functorch.donated_buffer = False  # the report of gradient norms goes backward through one graph several times
+    for distiller in distillers:
         distiller.compile(dynamic=True, options=OPTIONS)
+
+
+def _require_compiler(cuda: bool) -> None:
+    if cuda:
+        if not has_triton():
+            raise UserError("train.compile needs Triton on a GPU")
+        return
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        raise UserError("train.compile needs a C++ compiler, such as g++") from error
