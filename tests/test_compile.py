@@ -11,7 +11,7 @@ from torch._inductor.exc import InvalidCxxCompiler
 
 from diffkd_d2.diffusion import batch_norm
 from diffkd_d2.distilled_model import DistillPoint
-from diffkd_d2.distillers import DiffKD
+from diffkd_d2.distillers import DiffKD, Mimic
 from diffkd_d2.engine import compilation
 from diffkd_d2.engine.compilation import compile_distillers
 from diffkd_d2.errors import UserError
@@ -66,9 +66,15 @@ def test_offsets_of_a_stride_are_not_compiled_for():
     assert len(set(graphs)) == 1
 
 
-def test_no_norm_is_refused():
-    with pytest.raises(UserError, match="point 'p3': train.compile needs a distiller with norms"):
-        compile_distillers([DistillPoint("a", "b", DiffKD(4, 4, norm=lambda channels: torch.nn.Identity()), name="p3")])
+@pytest.mark.slow
+@pytest.mark.parametrize("logits", [False, True])
+def test_a_distiller_without_norms_compiles(logits):
+    plain = DiffKD(16, 24, logits=logits, num_function_evals=1, norm=lambda channels: torch.nn.Identity())
+    compiled = copy.deepcopy(plain)
+    compiled.compile(dynamic=True, backend="aot_eager")
+    maps = torch.randn(2, 16, *SIZES[0]), torch.randn(2, 24, *SIZES[0])
+    torch.testing.assert_close(step(compiled, *maps), step(plain, *maps))
+    assert counters["stats"]["unique_graphs"] == 1
 
 
 def test_without_a_compiler_one_line_says_so(monkeypatch):
@@ -80,10 +86,15 @@ def test_without_a_compiler_one_line_says_so(monkeypatch):
         compile_distillers([DistillPoint("a", "b", DiffKD(4, 4))])
 
 
+@pytest.mark.slow
 def test_points_that_differ_have_graphs_enough():
-    with dynamo.patch(recompile_limit=8):
-        compile_distillers([DistillPoint("a", "b", DiffKD(c, c)) for c in (4, 8, 16)])
+    points = [DistillPoint("a", "b", Mimic(c, c)) for c in (4, 8, 16)]
+    with dynamo.patch(recompile_limit=1):
+        compile_distillers(points)
         assert dynamo.recompile_limit == 24
+        for point, channels in zip(points, (4, 8, 16), strict=True):
+            step(point.distiller, *torch.randn(2, 2, channels, *SIZES[0]))
+    assert counters["stats"]["unique_graphs"] == 3
 
 
 def test_recompute_is_refused():

@@ -8,8 +8,8 @@ torchrun --nproc-per-node 2 tools/benchmark.py ...      # the same in each proce
 Everything runs in one process, interleaved, `--repeats` times; medians and the spread (quartiles) are reported. Weights
 are random: they do not change the cost. On a machine that others use too, `--clock cpu` counts the processor's time of
 this process (set OMP_NUM_THREADS=1: threads that spin count as busy). `train.compile=True` compiles the distillers of
-`distill_step`, not those of the parts. Memory is the most bytes of tensors that a step
-holds beyond models and inputs: on CUDA the allocator's peak, on a CPU the sum of torch's allocations.
+`distill_step`, not those of the parts. Memory is the most bytes of tensors that a step holds beyond models and inputs:
+on CUDA the allocator's peak, on a CPU the sum of torch's allocations.
 """
 
 import argparse

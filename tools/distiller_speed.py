@@ -27,8 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmark import CLOCKS, measure
 from reference_diffkd import reference_losses
 
+from diffkd_d2.distilled_model import DistillPoint
 from diffkd_d2.distillers import DiffKD
-from diffkd_d2.engine.compilation import OPTIONS
+from diffkd_d2.engine.compilation import compile_distillers
 from diffkd_d2.engine.trainer import DTYPES
 from diffkd_d2.errors import UserError, one_line_errors
 
@@ -49,8 +50,7 @@ def ours(
     """Return a forward and backward pass of a DiffKD for each map."""
     rows = [(DiffKD(CHANNELS, CHANNELS, **options).to(args.device), *_features(shape, args)) for shape in shapes]
     if compiled:
-        for distiller, *_ in rows:
-            distiller.compile(dynamic=True, options=OPTIONS)
+        compile_distillers(DistillPoint("student", "teacher", distiller) for distiller, *_ in rows)
 
     def job() -> None:
         for distiller, student, teacher in rows:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from .batch_norm import BatchNorm2d, conv_norm, folds
-from .layers import Bottleneck, Conv1x1, NormFactory
+from .layers import Bottleneck, Conv1x1, NormFactory, norm_relu
 from .maps import Implied
 
 
@@ -63,12 +63,10 @@ def _logit_net(channels: int, norm: NormFactory) -> nn.Sequential:
     wide = 4 * channels
     return nn.Sequential(
         Conv1x1(channels, wide),
-        norm(wide),
-        nn.ReLU(inplace=True),
+        *norm_relu(norm, wide),
         Conv1x1(wide, channels),
         norm(channels),
         Conv1x1(channels, wide),
-        norm(wide),
-        nn.ReLU(inplace=True),
+        *norm_relu(norm, wide),
         Conv1x1(wide, channels),
     )

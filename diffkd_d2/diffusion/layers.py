@@ -11,6 +11,15 @@ from .maps import Implied, channels_last
 NormFactory = Callable[[int], nn.Module]
 
 
+def norm_relu(norm: NormFactory, channels: int) -> list[nn.Module]:
+    """Return a norm and a ReLU, which works in place unless the norm is none.
+
+    Without one its input is a view that a convolution has added its bias to in place, which torch.compile refuses.
+    """
+    layer = norm(channels)
+    return [layer, nn.ReLU(inplace=not isinstance(layer, nn.Identity))]
+
+
 class Conv1x1(nn.Conv2d):
     """A 1x1 convolution as one matrix product over all positions, for maps laid out as channels_last.
 
@@ -55,11 +64,9 @@ class Bottleneck(nn.Module):
         inner = max(channels // reduction, 1)
         self.block = nn.Sequential(
             Conv1x1(channels, inner),
-            norm(inner),
-            nn.ReLU(inplace=True),
+            *norm_relu(norm, inner),
             nn.Conv2d(inner, inner, 3, padding=1).to(memory_format=torch.channels_last),
-            norm(inner),
-            nn.ReLU(inplace=True),
+            *norm_relu(norm, inner),
             Conv1x1(inner, channels),
             norm(channels),
         )

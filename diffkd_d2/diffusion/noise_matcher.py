@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .batch_norm import BatchNorm2d
-from .layers import Bottleneck, Conv1x1, NormFactory
+from .layers import Bottleneck, Conv1x1, NormFactory, norm_relu
 from .maps import Implied, mean_over_positions
 
 
@@ -49,8 +49,7 @@ class NoiseMatcher(nn.Module):
         self.net = (
             nn.Sequential(
                 Conv1x1(channels, 2 * channels),
-                norm(2 * channels),
-                nn.ReLU(inplace=True),
+                *norm_relu(norm, 2 * channels),
                 Conv1x1(2 * channels, channels),
                 norm(channels),
             )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from torch import nn
 from torch._dynamo import config as dynamo
 from torch._functorch import config as functorch
 from torch._inductor.cpp_builder import get_cpp_compiler
@@ -27,16 +26,12 @@ def compile_distillers(points: Iterable[DistillPoint]) -> None:
         points: of a `DistilledModel`.
 
     Raises:
-        UserError: if there is no compiler, or a distiller has what torch cannot compile: recomputed activations, or
-            in-place activations behind no norm.
+        UserError: if there is no compiler, or a distiller recomputes activations, which torch cannot compile.
     """
     points = list(points)
     for point in points:
-        modules = list(point.distiller.modules())
-        if any(getattr(m, "recompute", False) for m in modules):
+        if any(getattr(m, "recompute", False) for m in point.distiller.modules()):
             raise UserError(f"point '{point.name}': train.compile does not go with recompute=True of its distiller")
-        if any(isinstance(m, nn.Identity) for m in modules):
-            raise UserError(f"point '{point.name}': train.compile needs a distiller with norms")
     _require_compiler(any(p.is_cuda for point in points for p in point.parameters()))
     distillers = dict.fromkeys(point.distiller for point in points)
     dynamo.recompile_limit = max(dynamo.recompile_limit, GRAPHS * len(distillers))
