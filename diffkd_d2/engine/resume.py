@@ -141,8 +141,13 @@ class MetricsHook(HookBase):
         if self.json_writer is not None:
             self.json_writer._last_write = state["written"]
             cut = cut_metrics(self.path, state["written"])
+            # Detectron2's heads put smoothed training metrics with "/" in their names too (fast_rcnn/cls_accuracy).
             evaluated = {
-                k: v for line in cut if line["iteration"] == state["iteration"] for k, v in line.items() if "/" in k
+                k: v
+                for line in cut
+                if line["iteration"] == state["iteration"]
+                for k, v in line.items()
+                if "/" in k and k not in state["smoothed"]
             }
         evaluated = comm.all_gather(evaluated)[0]
         storage.put_scalars(**evaluated, smoothing_hint=False)
