@@ -33,28 +33,26 @@ from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from diffkd_d2.checkpoint import Checkpointer
+from diffkd_d2.checkpoint.checkpointer import Checkpointer
 from diffkd_d2.engine.compilation import compile_distillers
+from diffkd_d2.engine.config import load_config
+from diffkd_d2.engine.gradient_report import LossScaleHook
 from diffkd_d2.engine.guard import TooManySkippedError
 from diffkd_d2.engine.hooks import AverageHook, DistillHook, PeriodicCheckpointer
-from diffkd_d2.engine.loss_scale import LossScaleHook
+from diffkd_d2.engine.launch import check_gpus, join_machines, join_torchrun, leave_group
+from diffkd_d2.engine.optimizer import scale_learning_rate
 from diffkd_d2.engine.preemption import EXIT_CODE, PreemptionHook, pass_on_sigterm
-from diffkd_d2.engine.recipe import check_classes, log_recipe, scale_learning_rate
-from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook, cut_metrics
-from diffkd_d2.engine.setup import (
+from diffkd_d2.engine.preflight import (
     build_loader,
-    check_gpus,
+    check_classes,
     check_image_format,
-    join_machines,
-    join_torchrun,
-    leave_group,
-    load_config,
-    log_parameters,
     try_points,
     warn_of_random_weights,
 )
+from diffkd_d2.engine.report import log_parameters, log_recipe
+from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook, cut_metrics
 from diffkd_d2.engine.trainer import Trainer
-from diffkd_d2.teacher import inherit
+from diffkd_d2.modeling.teacher import inherit
 
 
 def argument_parser() -> ArgumentParser:

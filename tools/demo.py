@@ -20,8 +20,8 @@ from detectron2.config import instantiate
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.visualizer import Visualizer
 
-from diffkd_d2.checkpoint import Checkpointer
-from diffkd_d2.engine.setup import load_config
+from diffkd_d2.checkpoint.checkpointer import Checkpointer
+from diffkd_d2.engine.config import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 TEACHER = ROOT / "assets" / "shapes_teacher_r50.pth"

@@ -27,11 +27,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmark import CLOCKS, measure
 from reference_diffkd import reference_losses
 
-from diffkd_d2.distilled_model import DistillPoint
 from diffkd_d2.distillers import DiffKD
 from diffkd_d2.engine.compilation import compile_distillers
 from diffkd_d2.engine.trainer import DTYPES
 from diffkd_d2.errors import UserError, one_line_errors
+from diffkd_d2.meta_arch.distill_point import DistillPoint
 
 STRIDES = (4, 8, 16, 32, 64)
 CHANNELS = 256

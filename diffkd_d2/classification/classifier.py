@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..capture import find_module
+from ..checkpoint import published as pretrained  # noqa: F401  registers torchvision:// and timm:// as checkpoints
 from ..errors import UserError
-from . import pretrained  # noqa: F401  registers torchvision:// and timm:// as checkpoints
+from ..meta_arch.capture import find_module
 from .networks import build_network, pixel_stats
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
 
-from ..data.shapes import generate
+from ..datasets.shapes import generate
 from ..errors import UserError
 
 _TRIES = 100

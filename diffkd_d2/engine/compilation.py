@@ -8,8 +8,8 @@ from torch._inductor.cpp_builder import get_cpp_compiler
 from torch._inductor.exc import InvalidCxxCompiler
 from torch.utils._triton import has_triton
 
-from ..distilled_model import DistillPoint
 from ..errors import UserError
+from ..meta_arch.distill_point import DistillPoint
 
 # Inductor of torch 2.11 fails where it chooses layouts: it sorts strides that depend on the size of a map.
 OPTIONS = {"layout_optimization": False}

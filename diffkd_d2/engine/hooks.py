@@ -7,9 +7,9 @@ from detectron2.utils import comm
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..checkpoint import write_weights
-from ..distilled_model import DistilledModel
+from ..checkpoint.files import write_weights
 from ..errors import UserError
+from ..meta_arch.distilled_model import DistilledModel
 
 
 class DistillHook(HookBase):
