@@ -1,4 +1,4 @@
-"""How strongly each distillation loss pulls at the student, beside the task: the first thing to know of a weight."""
+"""Gradient norm of each distillation loss relative to the task loss: what to look at before choosing a weight."""
 
 import logging
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 LOWEST, HIGHEST = 0.01, 10.0
 
 
-class LossScaleHook(HookBase):
-    """Logs, in a few first iterations, the norm of the gradient of each loss in the student's parameters.
+class GradientReportHook(HookBase):
+    """Log, in a few early iterations, the norm of each loss's gradient in the student's parameters.
 
     All distillation losses together are compared with the task: a warning says so where the ratio of the norms is
     below `LOWEST` or above `HIGHEST`. The training is the same with and without this hook. Each line costs a
