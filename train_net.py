@@ -54,6 +54,7 @@ from diffkd_d2.engine.setup import (
     warn_of_random_weights,
 )
 from diffkd_d2.engine.trainer import Trainer
+from diffkd_d2.modeling.fold import fold_frozen_norms
 from diffkd_d2.teacher import inherit
 
 
@@ -174,6 +175,8 @@ def do_train(args: Namespace, cfg) -> None:
 
     trainer.register_hooks(training_hooks(cfg, model, loader, seed, lr_multiplier, checkpointer, ema, evaluate_student))
     start_iter = load_weights(args, cfg, model, checkpointer, trainer)
+    for i, teacher in enumerate(model.teachers):  # after the student may have inherited from them
+        model.teachers[i] = fold_frozen_norms(teacher, {p.teacher for p in model.points if p.teacher_index == i})
     try:
         trainer.train(start_iter, cfg.train.max_iter)
     except TooManySkippedError:

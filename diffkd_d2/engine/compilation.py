@@ -19,8 +19,8 @@ GRAPHS = 8  # for each distiller; torch's own limit is 8 for all of a class toge
 def compile_distillers(points: Iterable[DistillPoint]) -> None:
     """Compile the distiller of each point in place, with sizes left open; its names in a checkpoint stay.
 
-    Each combination of widths, options, mask or none, one image or several, and folded norms or none has a graph,
-    compiled in the step that first meets it; distillers that are alike share it.
+    Each combination of widths, options, mask or none, and one image or several has a graph, compiled in the step that
+    first meets it; distillers that are alike share it.
 
     Args:
         points: of a `DistilledModel`.

@@ -1,0 +1,1 @@
+"""Models: what makes a teacher of one."""
