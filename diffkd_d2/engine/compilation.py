@@ -19,8 +19,8 @@ GRAPHS = 8  # per distiller; torch's own limit is 8 per class, and it compiles n
 def compile_distillers(points: Iterable[DistillPoint]) -> None:
     """Compile the distiller of each point in place for maps of any size; its names in checkpoints do not change.
 
-    Each combination of widths, options, mask or none, one image or several, and folded norms or none has a graph,
-    compiled in the step that first meets it; distillers that are alike share it.
+    Each combination of widths, options, mask or none, and one image or several has a graph, compiled in the step that
+    first meets it; distillers that are alike share it.
 
     Args:
         points: of a `DistilledModel`.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from detectron2.layers import get_norm
 from torch import nn
 
-from ..diffusion.batch_norm import BatchNorm2d
+from ..diffusion import BatchNorm2d
 
 
 def norm_layer(name: str) -> Callable[[int], nn.Module]:
