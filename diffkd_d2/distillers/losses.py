@@ -36,6 +36,18 @@ def masked_kl(student: Tensor, teacher: Tensor, tau: float, mask: Tensor | None 
     return tau**2 * masked_mean(error, mask)
 
 
+def as_maps(*logits: Tensor) -> list[Tensor]:
+    """Return logits (N, K) or (N, K, H, W) as (N, K, H, W)."""
+    return [x[:, :, None, None] if x.dim() == 2 else x for x in logits]
+
+
+def standardize_logits(logits: Tensor) -> Tensor:
+    """Return logits (N, K, H, W) with mean 0 and standard deviation 1 over the classes (LSKD, 2403.01427)."""
+    centred = logits - logits.mean(dim=1, keepdim=True)
+    variance = centred.square().sum(dim=1, keepdim=True) / max(logits.shape[1] - 1, 1)
+    return centred / (1e-7 + standard_deviation(variance))
+
+
 def standard_deviation(variance: Tensor) -> Tensor:
     """Return the square root of a variance; its gradient at 0 is 0, where that of `sqrt` is infinite."""
     return variance.clamp(min=torch.finfo(variance.dtype).tiny).sqrt()

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .losses import check_channels, ones_or, visible
+from .losses import as_maps, check_channels, ones_or, visible
 
 
 class QualityFocalKD(nn.Module):
@@ -54,10 +54,9 @@ class QualityFocalKD(nn.Module):
 
     def _level(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         check_channels("teacher", teacher, student.shape[1])
-        if student.dim() == 2:
-            student, teacher = student[:, :, None, None], teacher[:, :, None, None]
+        student, teacher = as_maps(student, teacher.detach())
         # Where both are 0, the distance is 0: padding adds nothing.
-        student, target = visible(student, mask), visible(teacher.detach(), mask).sigmoid()
+        student, target = visible(student, mask), visible(teacher, mask).sigmoid()
         distance = (target - student.sigmoid()).abs().pow(self.beta)
         error = F.binary_cross_entropy_with_logits(student, target, reduction="none") * distance
         return error.sum(), (target.amax(dim=1, keepdim=True) * ones_or(mask, target)).sum()
