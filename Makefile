@@ -14,7 +14,7 @@ endif
 
 DETECTRON2 := $(wildcard packaging/detectron2/*)
 
-.PHONY: help setup demo demo-teacher test test-fast test-faults lint format
+.PHONY: help setup demo demo-teacher test test-fast test-faults lint types format
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -33,12 +33,15 @@ test: $(READY) ## run every test
 test-fast: $(READY) ## run the tests that are not marked slow
 	$(PY) -m pytest tests -m 'not slow and not faults'
 
-test-faults: $(READY) ## the long part of tests/faults: kills, leaks, fuzzing; about 20 minutes
-	$(PY) -m pytest tests/faults -m faults -s
+test-faults: $(READY) ## the long part of tests/reliability: kills, leaks, fuzzing; about 20 minutes
+	$(PY) -m pytest tests/reliability -m faults -s
 
 lint: $(READY) ## check style and format
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+types: $(READY) ## check types; strict in meta_arch, distillers and diffusion
+	$(PY) -m mypy
 
 format: $(READY) ## sort imports and format in place
 	$(PY) -m ruff check --select I --fix .

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from diffkd_d2.data.shapes import generate
+from diffkd_d2.datasets.shapes import generate
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # diffusers is used for its arithmetic, not for its files
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-REPO = Path(__file__).resolve().parent.parent
+REPO = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHORT = ["train.max_iter=2", "dataloader.train.num_workers=0", "dataloader.test.num_workers=0"]
 SHORT += ["dataloader.train.total_batch_size=2"]

@@ -8,7 +8,7 @@ import detectron2
 import pytest
 import torch
 
-FOLDER = Path(__file__).parent.parent / "packaging" / "detectron2"
+FOLDER = Path(__file__).resolve().parents[1] / "packaging" / "detectron2"
 
 
 @pytest.fixture

@@ -6,25 +6,12 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from commands import REPO, SMALL, read_metrics, train_net
 
 pytestmark = pytest.mark.slow
-
-REPO = Path(__file__).parent.parent
-SMALL = ["train.eval_period=0", "train.log_period=1", "dataloader.train.num_workers=0", "dataloader.test.num_workers=0"]
-
-
-def train_net(datasets, config, *arguments, launcher=(sys.executable,)):
-    command = [*launcher, "train_net.py", "--config-file", f"configs/shapes/{config}.py", *arguments, *SMALL]
-    env = dict(os.environ, DETECTRON2_DATASETS=str(datasets), OMP_NUM_THREADS="1")
-    return subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, timeout=300, check=False)
-
-
-def read_metrics(folder):
-    return [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
 
 
 def test_train_and_resume(small_datasets, tmp_path):

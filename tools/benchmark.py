@@ -36,12 +36,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from diffkd_d2.distilled_model import DistilledModel, DistillPoint
 from diffkd_d2.distillers import DiffKD, Mimic
 from diffkd_d2.engine.compilation import compile_distillers
-from diffkd_d2.engine.setup import build_loader, join_torchrun, leave_group, load_config
+from diffkd_d2.engine.config import load_config
+from diffkd_d2.engine.launch import join_torchrun, leave_group
+from diffkd_d2.engine.preflight import build_loader
 from diffkd_d2.engine.trainer import DTYPES
 from diffkd_d2.errors import UserError, one_line_errors
+from diffkd_d2.meta_arch.distill_point import DistillPoint
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
 OBJECTS = 8
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

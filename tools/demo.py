@@ -20,8 +20,8 @@ from detectron2.config import instantiate
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.visualizer import Visualizer
 
-from diffkd_d2.checkpoint import Checkpointer
-from diffkd_d2.engine.setup import load_config
+from diffkd_d2.checkpoint.checkpointer import Checkpointer
+from diffkd_d2.engine.config import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 TEACHER = ROOT / "assets" / "shapes_teacher_r50.pth"
@@ -63,7 +63,7 @@ def draw(output: Path, path: Path, count: int = 4) -> None:
 
 
 def _panel(model: torch.nn.Module, name: str, file_name: str) -> np.ndarray:
-    image = cv2.imread(file_name)
+    image = np.asarray(cv2.imread(file_name))
     with torch.no_grad():
         found = model([{"image": torch.as_tensor(image.transpose(2, 0, 1).copy())}])[0]["instances"]
     found = found[found.scores > 0.3]

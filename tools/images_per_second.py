@@ -8,7 +8,8 @@ import time
 from argparse import ArgumentParser
 from pathlib import Path
 
-from diffkd_d2.engine.setup import build_loader, load_config
+from diffkd_d2.engine.config import load_config
+from diffkd_d2.engine.preflight import build_loader
 from diffkd_d2.errors import one_line_errors
 
 

@@ -5,7 +5,7 @@ What the paper reports was not at hand. Not measured here.
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.teacher import load_teacher
+from diffkd_d2.modeling.teacher import load_teacher
 
 from ..common.distill.classes import diffkd_points
 from ..common.models.classifiers import cifar_classifier

@@ -6,7 +6,7 @@ DiffKD strategy for CIFAR: weights are those of their ImageNet strategies, the l
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.teacher import load_teacher
+from diffkd_d2.modeling.teacher import load_teacher
 
 from ..common.distill.classes import diffkd_points
 from .student_wrn40_1 import dataloader, distill, lr_multiplier, model, optimizer, train

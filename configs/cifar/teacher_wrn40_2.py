@@ -2,7 +2,7 @@
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.distilled_model import DistilledModel
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
 from ..common.models.classifiers import cifar_classifier
 from ..common.strategies.cifar100 import dataloader, distill, lr_multiplier, optimizer, train

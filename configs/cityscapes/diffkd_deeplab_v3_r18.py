@@ -6,7 +6,7 @@ ResNet-18 alone in their own setting (CIRKD's README). The student here alone an
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.distilled_model import DistilledModel
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
 from ..common.data.cityscapes_sem_seg import dataloader
 from ..common.distill.fpn import diffkd_points

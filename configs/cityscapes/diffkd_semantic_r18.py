@@ -5,7 +5,7 @@ mIoU of teacher, student alone and with DiffKD: not measured.
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.teacher import load_teacher
+from diffkd_d2.modeling.teacher import load_teacher
 
 from ..common.distill.fpn import diffkd_points
 from ..common.models.timm_fpn import timm_fpn

@@ -5,7 +5,7 @@ mIoU: not measured. Crops and schedule are those of Detectron2's DeepLab.
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.distilled_model import DistilledModel
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
 from ..common.models.semantic_fpn import semantic_fpn, semantic_fpn_head
 from ..common.models.timm_fpn import timm_fpn, timm_pixel_stats

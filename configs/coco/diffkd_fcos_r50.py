@@ -6,7 +6,7 @@ AP of teacher, student alone and with DiffKD: not measured (Detectron2's zoo has
 from detectron2.config import LazyCall as L
 from detectron2.model_zoo import get_config
 
-from diffkd_d2.teacher import load_teacher
+from diffkd_d2.modeling.teacher import load_teacher
 
 from .diffkd_retinanet_r50 import dataloader, distill, lr_multiplier, model, optimizer, train
 from .fcos_teacher_r101 import fcos

@@ -5,7 +5,7 @@ Published PQ (Detectron2's MODEL_ZOO.md): teacher 43.0, student alone 39.4. With
 
 from detectron2.model_zoo import get_config
 
-from diffkd_d2.data.eval_apis import provide_panopticapi
+from diffkd_d2.evaluation.third_party import provide_panopticapi
 
 from ..common.models.zoo import zoo_model, zoo_teacher
 from .diffkd_r50 import distill, lr_multiplier, model, optimizer, train

@@ -6,7 +6,7 @@ Published box AP (Detectron2's MODEL_ZOO.md): teacher 42.0, student alone 37.9. 
 from detectron2.config import LazyCall as L
 from detectron2.model_zoo import get_config
 
-from diffkd_d2.distilled_model import DistilledModel
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
 from ..common.data.coco import dataloader
 from ..common.distill.fpn import diffkd_points

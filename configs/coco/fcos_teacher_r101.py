@@ -6,7 +6,7 @@ AP: not measured. Detectron2 configures FCOS R50-FPN 1x and publishes no AP of i
 from detectron2.config import LazyCall as L
 from detectron2.model_zoo import get_config
 
-from diffkd_d2.distilled_model import DistilledModel
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
 from .diffkd_retinanet_r50 import dataloader, distill, optimizer, train
 

@@ -3,7 +3,7 @@
 import torch
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.solver import distill_optimizer_params
+from diffkd_d2.engine.optimizer import distill_optimizer_params
 
 SGD = L(torch.optim.SGD)(
     params=L(distill_optimizer_params)(base_lr="${..lr}", distiller_lr_factor=1.0, weight_decay_norm=0.0),

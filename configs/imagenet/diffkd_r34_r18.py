@@ -5,7 +5,7 @@ Reported top-1 (README of hunto/DiffKD): teacher 73.31, student alone 69.76, wit
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.distilled_model import DistilledModel
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
 from ..common.distill.classes import diffkd_points
 from ..common.models.classifiers import classifier, resnet34_teacher

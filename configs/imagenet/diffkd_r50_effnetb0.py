@@ -6,7 +6,7 @@ ResNet-34 as teacher.)
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.distilled_model import DistilledModel
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
 from ..common.distill.classes import diffkd_points
 from ..common.models.classifiers import classifier, resnet50_teacher

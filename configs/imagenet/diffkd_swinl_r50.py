@@ -5,7 +5,7 @@ What the paper reports was not at hand. Not measured here. (The authors' release
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.distilled_model import DistilledModel
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
 from ..common.distill.classes import diffkd_points
 from ..common.models.classifiers import classifier, swin_large_teacher

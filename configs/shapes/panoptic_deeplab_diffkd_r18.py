@@ -2,7 +2,7 @@
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.teacher import load_teacher
+from diffkd_d2.modeling.teacher import load_teacher
 
 from ..common.distill.fpn import diffkd_points
 from ..common.models.slim_deeplab import slim_deeplab

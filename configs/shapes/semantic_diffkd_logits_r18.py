@@ -2,8 +2,8 @@
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.distilled_model import DistillPoint
 from diffkd_d2.distillers import DiffKD
+from diffkd_d2.meta_arch.distill_point import DistillPoint
 
 from .semantic_diffkd_r18 import dataloader, distill, lr_multiplier, model, optimizer, train
 

@@ -2,7 +2,7 @@
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.distilled_model import DistilledModel
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
 from ..common.data.shapes import dataloader
 from ..common.models.slim_retinanet import slim_retinanet

@@ -11,8 +11,8 @@ from detectron2.data import build_detection_test_loader, build_detection_train_l
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig
 
-from .clean import NamedErrors, clean_records
-from .coco_check import checked_json
+from .annotations import NamedErrors, clean_records
+from .coco_json import checked_json
 from .stream import PositionedLoader
 
 

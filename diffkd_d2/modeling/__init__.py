@@ -1,1 +1,3 @@
-"""Models: what makes a teacher of one."""
+"""What builds and loads models for distillation: teachers, YAML models, timm backbones, norms."""
+
+from .. import _detectron2  # noqa: F401

@@ -1,9 +1,5 @@
 """A faster copy of a frozen teacher: its norms are folded into its convolutions, and it works in channels_last."""
 
-from .. import _detectron2  # noqa: F401
-
-# isort: split
-
 import copy
 import logging
 from collections.abc import Iterable

@@ -15,7 +15,7 @@ from detectron2.data import (
 from detectron2.evaluation import CityscapesSemSegEvaluator
 from omegaconf import OmegaConf
 
-from diffkd_d2.data.eval_apis import provide_cityscapes
+from diffkd_d2.evaluation.third_party import provide_cityscapes
 
 provide_cityscapes()
 

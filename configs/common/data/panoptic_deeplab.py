@@ -2,7 +2,7 @@
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.data.eval_apis import provide_panopticapi
+from diffkd_d2.evaluation.third_party import provide_panopticapi
 
 provide_panopticapi()
 

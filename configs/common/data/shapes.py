@@ -11,7 +11,7 @@ from detectron2.data import (
 from detectron2.evaluation import COCOEvaluator
 from omegaconf import OmegaConf
 
-from diffkd_d2.data.shapes import register_shapes
+from diffkd_d2.datasets.shapes import register_shapes
 
 register_shapes()
 

@@ -4,7 +4,7 @@ from detectron2.config import LazyCall as L
 from detectron2.data import get_detection_dataset_dicts
 from detectron2.evaluation import COCOEvaluator, COCOPanopticEvaluator, SemSegEvaluator
 
-from diffkd_d2.data.eval_apis import provide_panopticapi
+from diffkd_d2.evaluation.third_party import provide_panopticapi
 
 from .shapes_mask import dataloader
 

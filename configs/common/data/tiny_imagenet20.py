@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 from timm.data import create_transform
 
 from diffkd_d2.classification.datasets import LabelledImages, image_folder
-from diffkd_d2.classification.evaluator import TopKEvaluator
 from diffkd_d2.classification.loaders import build_classification_test_loader, build_classification_train_loader
+from diffkd_d2.evaluation.top_k import TopKEvaluator
 
 dataloader = OmegaConf.create()
 dataloader.train = L(build_classification_train_loader)(

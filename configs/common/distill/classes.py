@@ -2,9 +2,9 @@
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.distilled_model import DistillPoint
 from diffkd_d2.distillers import DIST, KD, DiffKD
-from diffkd_d2.norm import norm_layer
+from diffkd_d2.meta_arch.distill_point import DistillPoint
+from diffkd_d2.modeling.norm import norm_layer
 
 
 def diffkd_points(student_channels, teacher_channels, num_classes, latent_channels=1024, tau=1.0, weights=(1.0, 1.0)):

@@ -3,7 +3,7 @@
 from detectron2.config import LazyCall as L
 
 from diffkd_d2.classification.classifier import Classifier
-from diffkd_d2.teacher import load_teacher
+from diffkd_d2.modeling.teacher import load_teacher
 
 # Mean and standard deviation of CIFAR-100 as the authors' dist_cifar.yaml has them, times 255.
 CIFAR_STATS = dict(pixel_mean=[129.31, 124.11, 112.40], pixel_std=[68.21, 65.41, 70.41])

@@ -2,8 +2,8 @@
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.backbones.timm_backbone import timm_pixel_stats
-from diffkd_d2.teacher import yaml_model
+from diffkd_d2.modeling.timm_backbone import timm_pixel_stats
+from diffkd_d2.modeling.yaml_model import yaml_model
 
 COMMON = [
     *("MODEL.META_ARCHITECTURE", "SemanticSegmentor", "MODEL.BACKBONE.FREEZE_AT", 0, "INPUT.FORMAT", "RGB"),
@@ -72,5 +72,5 @@ def deeplab(kind, backbone, dataset, num_classes=19, crop_size=(512, 1024), opti
     return L(yaml_model)(
         config="Base-RCNN-DilatedC5.yaml",
         opts=[*COMMON, *OPTIONS[kind], *backbone, *classes, "INPUT.CROP.SIZE", list(crop_size), *options],
-        extend=[f"detectron2.projects.{project}", "diffkd_d2.backbones.timm_backbone.add_timm_config"],
+        extend=[f"detectron2.projects.{project}", "diffkd_d2.modeling.timm_backbone.add_timm_config"],
     )

@@ -2,7 +2,7 @@
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.teacher import yaml_model
+from diffkd_d2.modeling.yaml_model import yaml_model
 
 MASK, POINT = "MODEL.ROI_MASK_HEAD", "MODEL.POINT_HEAD"
 ANCHORS = [[8], [16], [32], [64], [128]]

@@ -3,7 +3,7 @@
 from detectron2.config import LazyCall as L
 from detectron2.modeling.backbone import FPN
 
-from diffkd_d2.backbones.timm_backbone import TimmBackbone, timm_pixel_stats
+from diffkd_d2.modeling.timm_backbone import TimmBackbone, timm_pixel_stats
 
 STAGES = ["res2", "res3", "res4", "res5"]
 

@@ -6,7 +6,7 @@ from detectron2.config import LazyCall as L
 from detectron2.model_zoo import get_config
 
 from diffkd_d2.errors import UserError
-from diffkd_d2.teacher import load_teacher
+from diffkd_d2.modeling.teacher import load_teacher
 
 # projects/ViTDet/README.md
 WEIGHTS = "https://dl.fbaipublicfiles.com/detectron2/ViTDet/COCO/mask_rcnn_vitdet_b/f325346929/model_final_61ccd1.pkl"

@@ -3,7 +3,8 @@
 from detectron2.config import LazyCall as L
 from detectron2.model_zoo import get_checkpoint_url, get_config
 
-from diffkd_d2.teacher import load_teacher, yaml_model
+from diffkd_d2.modeling.teacher import load_teacher
+from diffkd_d2.modeling.yaml_model import yaml_model
 
 
 def zoo_model(name, opts=()):

@@ -1,0 +1,103 @@
+"""Files of checkpoints: read as data, written whole or not at all, with a hash beside them."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import nn
+
+from ..errors import UserError
+from .numpy_pickle import read_arrays
+from .torch_screen import check_torch_file, tensors_in
+
+HASH_SUFFIX = ".sha256"
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Return the dict in a `.pkl` (numpy) or torch file; no code from the file is run.
+
+    Raises:
+        UserError: if the file is not readable as such, or holds anything but tensors, arrays and containers.
+    """
+    try:
+        if str(path).endswith(".pkl"):
+            data = read_arrays(path)
+        else:
+            check_torch_file(path)
+            data = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"checkpoint {path} is not there") from None
+    except Exception as error:  # unpicklers raise whatever the damage leads them to
+        raise UserError(f"cannot read checkpoint {path}: {first_line(error)}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"checkpoint {path} holds a {type(data).__name__}, expected a dict")
+    try:
+        for key, value in tensors_in(data):
+            if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+                raise ValueError(f"{key} declares more values than it has")
+    except (ValueError, TypeError, RuntimeError) as error:  # some kinds of tensors have no storage
+        raise UserError(f"cannot read checkpoint {path}: {first_line(error)}") from error
+    return data
+
+
+def write_weights(path: str | Path, model: nn.Module) -> None:
+    """Write the weights of a model alone, in the form of a checkpoint.
+
+    Raises:
+        UserError: if the disk is full or not writable.
+    """
+    state = getattr(model, "bare_model", model).state_dict()
+    try:
+        write_whole(Path(path), lambda file: torch.save({"model": state}, file))
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"cannot write {path}: {first_line(error)}") from error
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], Any], outdated: Path | None = None) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with open(partial, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if outdated is not None:
+            outdated.unlink(missing_ok=True)
+        partial.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the name, too, shall outlive a power cut
+        finally:
+            os.close(folder)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def hash_of(path: Path) -> Path:
+    """Return the path of the file that holds the hash of a checkpoint."""
+    return path.with_name(path.name + HASH_SUFFIX)
+
+
+def check_hash(path: Path) -> None:
+    """Raise UserError where the hash that was kept of a checkpoint is not that of the file; none kept is fine."""
+    if hash_of(path).exists() and hash_of(path).read_text(errors="replace").split()[:1] != [file_sha256(path)]:
+        raise UserError(f"checkpoint {path} is damaged: it has not the hash that it was written with")
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits; UserError if it is not there."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise UserError(f"cannot read checkpoint {path}: {first_line(error)}") from None
+    return digest.hexdigest()
+
+
+def first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,0 +1,107 @@
+"""Start the processes of a run, join them, and end them alike."""
+
+import gc
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+from detectron2.engine import launch as detectron2_launch
+from detectron2.utils import comm
+from torch.distributed.rendezvous import rendezvous
+from torch.multiprocessing import ProcessExitedException
+
+from ..errors import UserError, one_line_errors
+from .preemption import EXIT_CODE, pass_on_sigterm
+
+
+def check_gpus(wanted: int, machines: int = 1) -> None:
+    """Check `--num-gpus` before any process is started; 1 on a machine without a GPU means its CPU.
+
+    Raises:
+        UserError: if more GPUs are asked for than there are, or several machines without GPUs.
+    """
+    available = torch.cuda.device_count()
+    if machines > 1 and not available:
+        raise UserError("--num-machines needs GPUs; without them use torchrun --nnodes")
+    if wanted > max(available, 1):
+        raise UserError(f"--num-gpus {wanted}, but this machine has {available}")
+
+
+def join_torchrun() -> None:
+    """Join the process group that torchrun describes in the environment: nccl on GPUs, gloo without."""
+    local_rank, local_world = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    use_cuda = torch.cuda.device_count() >= local_world
+    if use_cuda:
+        torch.cuda.set_device(local_rank)
+    # After a restart, torchrun's store still holds the addresses of the processes that have died.
+    store, rank, world = next(rendezvous("env://"))
+    store = dist.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+    dist.init_process_group("nccl" if use_cuda else "gloo", store=store, rank=rank, world_size=world)
+    # Detectron2 wants a group per machine, and v0.6 sets it only inside its own launch().
+    for first in range(0, world, local_world):
+        ranks = list(range(first, first + local_world))
+        group = dist.new_group(ranks)
+        if rank in ranks:
+            comm._LOCAL_PROCESS_GROUP = group
+
+
+def leave_group() -> None:
+    """End the process group, with its threads; the other processes need not be at their end.
+
+    gloo's thread lets go of a collective's tensors after the collective has returned. Where Python is already ending by
+    then, the whole process aborts (exit code -6), and torchrun or SLURM takes a finished run for a failed one. A thread
+    ends with the last reference to its group, and Detectron2 holds two.
+    """
+    comm._LOCAL_PROCESS_GROUP = None
+    comm._get_global_gloo_group.cache_clear()
+    dist.destroy_process_group()
+    gc.collect()  # DistributedDataParallel refers to its group, and a trainer to itself
+
+
+def launch(main: Callable[[Namespace], None], args: Namespace) -> None:
+    """Run `main(args)` in each process: those that torchrun started, or one for each of `--num-gpus`.
+
+    A UserError in any of them becomes one line and exit code 2; SIGTERM reaches all of them.
+
+    Args:
+        main: a function at the top of its module, so that other processes can import it.
+        args: of `engine.config.argument_parser`.
+    """
+    try:
+        if "LOCAL_WORLD_SIZE" in os.environ:
+            args.resume |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+            join_torchrun()
+            args.num_gpus = min(torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"]))
+            _run(main, args)
+            return
+        with one_line_errors():
+            check_gpus(args.num_gpus, args.num_machines)
+        if args.num_gpus * args.num_machines > 1:
+            pass_on_sigterm()
+        processes = (args.num_gpus, args.num_machines, args.machine_rank, args.dist_url)
+        detectron2_launch(_run, *processes, args=(main, args))
+    except ProcessExitedException as error:
+        if error.exit_code not in (2, EXIT_CODE):
+            raise
+        sys.exit(error.exit_code)  # that process has printed its line
+    except KeyboardInterrupt:
+        sys.exit("interrupted; go on with --resume from the last checkpoint")
+
+
+def _run(main: Callable[[Namespace], None], args: Namespace) -> None:
+    """Call `main`; where all processes end alike, at the end or on SIGTERM, leave their group."""
+    code = 0
+    try:
+        with one_line_errors():
+            main(args)
+    except SystemExit as end:
+        if end.code != EXIT_CODE:
+            raise
+        code = EXIT_CODE
+    if dist.is_initialized():
+        leave_group()
+    if code:
+        sys.exit(code)

@@ -1,0 +1,59 @@
+"""Parameter groups, and the learning rate that fits the batch."""
+
+from typing import Any
+
+from detectron2.solver.build import get_default_optimizer_params
+from omegaconf import DictConfig, OmegaConf
+
+from ..errors import UserError
+from ..meta_arch.distilled_model import DistilledModel
+
+
+def distill_optimizer_params(
+    model: DistilledModel,
+    base_lr: float,
+    distiller_lr_factor: float = 1.0,
+    weight_decay_norm: float | None = None,
+    weight_decay_bias: float | None = None,
+) -> list[dict[str, Any]]:
+    """Return the groups of the student and of the distillers, the latter with a learning rate of their own.
+
+    Args:
+        model: student and points; the teacher is frozen and in no group.
+        base_lr: learning rate of the student.
+        distiller_lr_factor: the distillers' learning rate over the student's.
+        weight_decay_norm: weight decay of normalisation layers; None: the optimizer's.
+        weight_decay_bias: the same for biases.
+    """
+    decays = dict(weight_decay_norm=weight_decay_norm, weight_decay_bias=weight_decay_bias)
+    student = get_default_optimizer_params(model.student, base_lr, **decays)
+    if not len(model.points):
+        return student
+    distillers = get_default_optimizer_params(model.points, base_lr * distiller_lr_factor, **decays)
+    return student + distillers
+
+
+def scale_learning_rate(cfg: DictConfig) -> str:
+    """Scale `optimizer.lr` to the batch where `train.lr_reference_batch` asks for it; return how, as words.
+
+    The batch is that of a step over all processes and accumulated batches. Without the option nothing is scaled:
+    the number of GPUs alone changes neither the learning rate nor the batch.
+
+    Raises:
+        UserError: if `train.accumulate` is below 1, or the batch to scale to is not in the config.
+    """
+    images, reference, given = images_per_step(cfg), cfg.train.lr_reference_batch, OmegaConf.select(cfg, "optimizer.lr")
+    if not reference:
+        return f"{given}, not scaled to the batch"
+    if images is None or given is None:
+        raise UserError("train.lr_reference_batch needs optimizer.lr and dataloader.train.total_batch_size")
+    cfg.optimizer.lr = given * images / reference
+    return f"{cfg.optimizer.lr:g} = {given:g} x {images} / {reference} (train.lr_reference_batch)"
+
+
+def images_per_step(cfg: DictConfig) -> int | None:
+    """Return how many images one update of the weights sees; None where the loader does not say."""
+    if cfg.train.accumulate < 1:
+        raise UserError(f"train.accumulate is {cfg.train.accumulate}, expected at least 1")
+    batch = OmegaConf.select(cfg, "dataloader.train.total_batch_size")
+    return None if batch is None else batch * cfg.train.accumulate

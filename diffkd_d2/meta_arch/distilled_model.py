@@ -1,0 +1,163 @@
+"""The meta-architecture: a student under training, a frozen teacher, and the points where they meet."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from .capture import capture, find_module, record_inputs
+from .distill_point import DistillPoint
+from .pairing import sizes_of_images
+
+
+class DistilledModel(nn.Module):
+    """Train a student on its own losses plus what the points add; in evaluation it is the student.
+
+    The teacher is no sub-module: it moves with `.to()`, but is in no `state_dict`, optimizer or DDP bucket,
+    and stays in eval mode. It is called with the same inputs as the student and pre-processes them itself,
+    and runs only as far as the last captured module. Inputs come in the student's channel order; where both
+    models have an `input_format` and one is "RGB", the other "BGR", the teacher gets its own order.
+
+    Args:
+        student: any model on Detectron2's contract (list of dicts in; in training a dict of losses out).
+        teacher: frozen model on the same contract, or a list of them; None where there are no points.
+        points: where to distil; none makes training equal to that of the bare student.
+        shared_distiller: use the first point's distiller for all points, one set of parameters.
+
+    Raises:
+        UserError: if a module path does not exist, names repeat, there are points but no teacher, or the
+            teacher's `input_format` cannot be made of the student's.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module | Sequence[nn.Module] | None = None,
+        points: Sequence[DistillPoint] = (),
+        shared_distiller: bool = False,
+    ):
+        super().__init__()
+        self.student = student
+        self.points = nn.ModuleList(points)
+        teachers = [] if teacher is None else [teacher] if isinstance(teacher, nn.Module) else list(teacher)
+        # A plain list: nn.Module would register the teachers as sub-modules.
+        self.teachers = [t.requires_grad_(False).eval() for t in teachers]
+        self.distill_scale = 1.0
+        self._stop_early = True
+        self.metrics: dict[str, Tensor] = {}
+        # Which point each loss of the last forward pass comes from; the student's own are not in it.
+        self.origin: dict[str, str] = {}
+        if shared_distiller:
+            for point in self.points:
+                point.distiller = self.points[0].distiller
+        self._check()
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        """Return the dict of losses in training, the student's outputs in evaluation.
+
+        A point adds `loss_<what>_<point>`. `distill_scale` multiplies `loss_kd` alone, so that what trains
+        the distiller goes on while a warm-up holds the student's share back. Metrics are left in `metrics`.
+        """
+        if not self.training or not self.points:
+            return self.student(batched_inputs)
+        poolers = {p.roi.pooler for p in self.points if p.roi}
+        with capture(self.student, {p.student for p in self.points}) as features:
+            with record_inputs(self.student, poolers) as calls:
+                losses = dict(self.student(batched_inputs))
+        of_teachers = [self._run_teacher(i, batched_inputs) for i in range(len(self.teachers))]
+        image_sizes = sizes_of_images(batched_inputs)
+        metrics = {}
+        self.origin = {}
+        for point in self.points:
+            known = of_teachers[point.teacher_index][point.teacher]
+            if point.roi:
+                poolings = calls[point.roi.pooler]
+                if point.roi.stage >= len(poolings):
+                    raise UserError(f"point '{point.name}': stage {point.roi.stage} of {len(poolings)} in the student")
+                boxes = poolings[point.roi.stage][1]
+                with torch.no_grad():
+                    known = point.roi(self.teachers[point.teacher_index], known, boxes)
+            for key, value in point(features[point.student], known, image_sizes).items():
+                if key == "loss_kd":
+                    value = self.distill_scale * value
+                (losses if key.startswith("loss_") else metrics)[f"{key}_{point.name}"] = value
+                if key.startswith("loss_"):
+                    self.origin[f"{key}_{point.name}"] = point.name
+        self.metrics = metrics
+        return losses
+
+    @torch.no_grad()
+    def _run_teacher(self, index: int, batched_inputs: Any) -> dict[str, Any]:
+        wanted = {p.teacher for p in self.points if p.teacher_index == index}
+        if not wanted:
+            return {}
+        if _orders_differ(self.student, self.teachers[index]):
+            batched_inputs = [{**x, "image": x["image"].flip(0)} for x in batched_inputs]
+        with capture(self.teachers[index], wanted, self._stop_early) as outputs:
+            try:
+                self.teachers[index](batched_inputs)
+            except Exception:
+                if outputs.keys() != wanted:  # what comes after the last captured module need not work
+                    raise
+        return outputs
+
+    @contextmanager
+    def whole_teachers(self) -> Iterator[None]:
+        """Let the teachers run to their end inside the block, as far as they can.
+
+        It shows modules that run again, or outputs that are changed in place, after the last captured module.
+        """
+        self._stop_early = False
+        try:
+            yield
+        finally:
+            self._stop_early = True
+
+    def _check(self) -> None:
+        for teacher in self.teachers:
+            _orders_differ(self.student, teacher)
+        names = [p.name for p in self.points]
+        if len(set(names)) < len(names):
+            raise UserError(f"two distillation points have one name: {names}")
+        if names and not self.teachers:
+            raise UserError("there are distillation points but no teacher")
+        for point in self.points:
+            if not 0 <= point.teacher_index < len(self.teachers):
+                raise UserError(f"point '{point.name}': no teacher {point.teacher_index}, of {len(self.teachers)}")
+            modules = [find_module(self.student, point.student)]
+            modules.append(find_module(self.teachers[point.teacher_index], point.teacher))
+            if point.roi:
+                find_module(self.student, point.roi.pooler)
+                continue
+            strides = [_declared_stride(*x) for x in zip(modules, (point.key, point.teacher_key), strict=True)]
+            if point.stride is None and None not in strides:
+                if strides[0] != strides[1]:
+                    raise UserError(
+                        f"point '{point.name}': stride {strides[0]} in the student, {strides[1]} in the teacher"
+                    )
+                point.stride = strides[0]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "DistilledModel":
+        for teacher in self.teachers:
+            teacher._apply(fn, *args, **kwargs)
+        return super()._apply(fn, *args, **kwargs)
+
+
+def _orders_differ(student: nn.Module, teacher: nn.Module) -> bool:
+    """Whether one wants RGB and the other BGR; a model without `input_format` takes what comes."""
+    formats = [getattr(model, "input_format", None) for model in (student, teacher)]
+    if None in formats or formats[0] == formats[1]:
+        return False
+    if sorted(formats) != ["BGR", "RGB"]:
+        raise UserError(f"the student wants {formats[0]} images, the teacher {formats[1]}")
+    return True
+
+
+def _declared_stride(module: nn.Module, key: tuple[str | int, ...]) -> int | None:
+    """The stride of one output of a Detectron2 backbone; None where the module does not say."""
+    shapes = getattr(module, "output_shape", None)
+    shape = shapes().get(key[0]) if callable(shapes) and len(key) == 1 else None
+    return getattr(shape, "stride", None)

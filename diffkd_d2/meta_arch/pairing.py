@@ -1,0 +1,105 @@
+"""Two outputs made comparable: picked, cut to one area, with a mask of what is image."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError, nearest
+
+
+def pick(output: Any, path: tuple[str | int, ...], who: str) -> Tensor:
+    """Return the tensor at `path` inside what a module of `who` ("student", "teacher") returned.
+
+    Raises:
+        UserError: if it is not there or no tensor; the line names what is.
+    """
+    for key in path:
+        try:
+            output = output[key]
+        except (KeyError, IndexError, TypeError):
+            there = list(output) if isinstance(output, dict) else [f"a {type(output).__name__}"]
+            raise UserError(f"the {who}'s output has no '{key}'{nearest(str(key), list(map(str, there)))}") from None
+    if not isinstance(output, Tensor):
+        inside = f" with {list(output)}" if isinstance(output, dict) else ""
+        raise UserError(f"the {who}'s output is a {type(output).__name__}{inside}, not a tensor: give a key")
+    return output
+
+
+def take_channels(feature: Tensor, channels: Sequence[int], total: int) -> Tensor:
+    """Return the named channels of a feature (N, C, ...); UserError where C is not `total`."""
+    if total != feature.shape[1]:
+        raise UserError(f"the list of classes makes {total} channels, there are {feature.shape[1]}")
+    return feature[:, list(channels)]
+
+
+def same_rows(student: Tensor, teacher: Tensor) -> tuple[list[Tensor], Tensor | None]:
+    """Check two tensors (R, C, ...) whose rows are boxes or samples; (R, C) becomes (R, C, 1, 1).
+
+    Without a row (no box was sampled) one masked row stands in: the losses are zero, and every parameter
+    still gets its gradient, which DDP waits for.
+    """
+    if student.shape[2:] != teacher.shape[2:] or len(student) != len(teacher):
+        raise UserError(f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} do not match")
+    pair = [f[:, :, None, None] if f.dim() == 2 else f for f in (student, teacher)]
+    if len(student):
+        return pair, None
+    pair = [f.new_zeros(1, *f.shape[1:]) + f.sum() for f in pair]
+    return pair, pair[0].new_zeros(1, 1, *pair[0].shape[2:])
+
+
+def sizes_of_images(batched_inputs: Any) -> list[tuple[int, int]] | None:
+    """Return (height, width) of each image, or None for inputs that are not Detectron2's list of dicts."""
+    try:
+        return [tuple(x["image"].shape[-2:]) for x in batched_inputs]
+    except (TypeError, KeyError, AttributeError, IndexError):
+        return None
+
+
+def common_area(
+    student: Tensor, teacher: Tensor, image_sizes: list[tuple[int, int]], declared: int | None = None
+) -> tuple[list[Tensor], Tensor | None]:
+    """Crop two maps (N, C, H, W) of one stride to their common area; say which positions hold image.
+
+    Without a declared stride it is estimated, which a model that pads small images to a large square defeats.
+
+    Returns:
+        the two crops, and the mask (N, 1, H, W), 1 on the image and 0 on padding, or None without padding.
+    """
+    largest = [max(size[axis] for size in image_sizes) for axis in (0, 1)]
+    stride = (declared, declared) if declared else _stride(student, largest)
+    if not declared and stride != _stride(teacher, largest):
+        raise UserError(
+            f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} have different strides "
+            f"({stride} and {_stride(teacher, largest)}) on images of {largest[0]}x{largest[1]} pixels"
+        )
+    height, width = (min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True))
+    valid = [(math.ceil(h / stride[0]), math.ceil(w / stride[1])) for h, w in image_sizes]
+    pair = [f[:, :, :height, :width] for f in (student, teacher)]
+    if all(h >= height and w >= width for h, w in valid):
+        return pair, None
+    mask = torch.zeros(len(valid), 1, height, width)
+    for i, (h, w) in enumerate(valid):
+        mask[i, :, :h, :w] = 1
+    return pair, mask.to(student.device, non_blocking=True)
+
+
+def subsample(*maps: Tensor | None, step: int) -> list[Tensor | None]:
+    """Return every `step`-th position of maps (N, C, H, W) of one size along both axes, from one random offset.
+
+    The offset is drawn on the CPU: it is needed here, and reading it from the device would wait for the device.
+    """
+    y, x = (int(torch.randint(min(step, size), ())) for size in maps[0].shape[2:])
+    return [None if m is None else m[:, :, y::step, x::step] for m in maps]
+
+
+def _stride(feature: Tensor, image_size: list[int]) -> tuple[int, ...]:
+    """Pixels per position along each axis, as a power of two.
+
+    A padded map covers at least the image, so the ratio falls short of the stride: round it up. The tenth lets
+    through what rounds a size down.
+    """
+    ratios = [size / n for size, n in zip(image_size, feature.shape[2:], strict=True)]
+    return tuple(2 ** math.ceil(math.log2(ratio) - 0.1) for ratio in ratios)

@@ -1,0 +1,67 @@
+"""Teachers: any Detectron2 model with trained weights, frozen."""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from ..checkpoint.checkpointer import Checkpointer, require_all_keys
+from ..errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def load_teacher(
+    model: nn.Module, weights: str, expected_missing: Sequence[str] = (), input_format: str | None = None
+) -> nn.Module:
+    """Load trained weights into `model`, every key of them, and freeze it in eval mode.
+
+    Args:
+        model: any Detectron2 model, with its own pixel mean, std and channel order.
+        weights: a path, `detectron2://...` or `https://...`; Detectron2's `.pkl` and `.pth` formats.
+        expected_missing: prefixes of keys that may be missing, unexpected or of another shape.
+        input_format: "BGR" or "RGB", the channel order it was trained with; None: as the model says itself
+            (`model.input_format`; SemanticSegmentor and FCOS do not), else the student's.
+
+    Raises:
+        UserError: if there are no weights, the file cannot be read, a key does not fit, or a value is not finite.
+    """
+    if not weights:
+        raise UserError("the teacher has no weights: set model.teacher.weights to its checkpoint")
+    checkpointer = Checkpointer(model)
+    checkpointer.load(weights)
+    require_all_keys(checkpointer.incompatible, f"teacher checkpoint {weights}", tuple(expected_missing))
+    state = model.state_dict()
+    if input_format is not None:
+        model.input_format = input_format  # type: ignore[assignment]
+    size = sum(p.numel() for p in model.parameters())
+    logger.info(
+        f"Teacher {type(model).__name__}: {size / 1e6:.2f} M parameters, {len(state)} keys loaded from "
+        f"{weights} (sha256 {checkpointer.sha256[:12]})"
+    )
+    return model.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def inherit(student: nn.Module, teacher: nn.Module, prefixes: Sequence[str]) -> list[str]:
+    """Copy weights of the teacher into the student, where name and shape agree; log and return their names.
+
+    Args:
+        student: changed in place.
+        teacher: the source.
+        prefixes: of the names to copy, such as "backbone.fpn" or "roi_heads".
+
+    Raises:
+        UserError: if nothing under a prefix agrees.
+    """
+    ours, theirs = student.state_dict(), teacher.state_dict()
+    names = [n for n, v in ours.items() if n.startswith(tuple(prefixes)) and n in theirs and theirs[n].shape == v.shape]
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in names):
+            raise UserError(f"train.inherit: nothing under '{prefix}' agrees in name and shape with the teacher")
+    for name in names:
+        ours[name].copy_(theirs[name])
+    if names:
+        logger.info(f"The student inherits {len(names)} tensors from the teacher: {', '.join(names)}")
+    return names

@@ -1,0 +1,115 @@
+"""Every shipped config loads, and builds the method that its name says."""
+
+import re
+from pathlib import Path
+
+import detectron2
+import pytest
+import torch
+from detectron2.config import instantiate
+from detectron2.model_zoo import get_checkpoint_url, get_config
+from detectron2.modeling import build_model
+from leaves import LEAVES, ROOT, is_classifier, load
+from omegaconf import OmegaConf
+from two_steps import build_offline
+
+from diffkd_d2.distillers import DIST, KD, DiffKD, Mimic
+from diffkd_d2.engine.config import load_config
+from diffkd_d2.errors import UserError
+from diffkd_d2.evaluation.third_party import provide_panopticapi
+from diffkd_d2.modeling.yaml_model import yaml_model
+
+METHODS = {"diffkd": DiffKD, "mimic": Mimic, "kd": KD, "dist": DIST}
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_the_config_builds_what_its_name_says(path, monkeypatch):
+    cfg = load(path)
+    named = [METHODS[word] for word in path.stem.split("_") if word in METHODS]
+    method = named[0] if named else None
+    points = [instantiate(p) for p in cfg.model.points]
+    assert {type(p.distiller) for p in points} == ({method} if method else set())
+    assert ("teacher" in cfg.model) == (method is not None)
+    assert cfg.train.output_dir.endswith(f"{path.parent.name}/{path.stem}")
+    if is_classifier(cfg):
+        return  # tests/test_classification_configs.py looks at what its points capture
+    models = {"student": build_offline(cfg.model.student)}
+    if method:
+        models["teacher"] = build_offline(cfg.model.teacher.model)
+    for who, model in models.items():
+        channels = {name: shape.channels for name, shape in model.backbone.output_shape().items()}
+        for point in points:
+            if getattr(point, who) != "backbone":
+                assert getattr(point, who) in dict(model.named_modules())
+                continue
+            assert getattr(point.distiller, f"{who}_channels") == channels[point.key[0]]
+
+
+ZOO = [p for p in LEAVES if p.parent.name == "coco" or p.stem == "diffkd_mask_r18"]
+
+
+@pytest.mark.parametrize("path", ZOO, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_zoo_teachers_have_the_parameters_of_the_zoos_own_config(path):
+    teacher = load(path).model.get("teacher")
+    if teacher is None or "dl.fbaipublicfiles.com" not in teacher.weights:
+        assert "fcos" in path.stem
+        return
+    if "ViTDet" in teacher.weights:
+        pytest.skip("ViTDet's config is in Detectron2's projects, the same file that ours is made of")
+    name = teacher.weights.split("detectron2/", 1)[1].rsplit("/", 2)[0]
+    suffix = ".yaml" if "yaml_model" in str(teacher.model._target_) else ".py"
+    assert get_checkpoint_url(name + suffix) == teacher.weights
+    zoo = get_config(name + suffix)
+    if suffix == ".yaml":
+        zoo.MODEL.DEVICE = "cpu"
+    zoo = build_model(zoo) if suffix == ".yaml" else instantiate(zoo.model)
+    shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (zoo, instantiate(teacher.model))]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("kind", ["v3", "v3_plus", "panoptic"])
+def test_deeplab_teachers_have_the_parameters_of_the_projects_own_config(kind):
+    """Detectron2's projects are no part of its package: this runs where it is installed from its repository."""
+    provide_panopticapi()
+    folder = Path(detectron2.__file__).resolve().parent.parent / "projects"
+    names = {"v3": "DeepLab/**/deeplab_v3_R_103*", "v3_plus": "DeepLab/**/deeplab_v3_plus_R_103*"}
+    found = sorted(folder.glob(names.get(kind, "Panoptic-DeepLab/**/panoptic_deeplab_R_52*crop_512_1024.yaml")))
+    if not found:
+        pytest.skip("this Detectron2 has no folder of projects")
+    stem = "diffkd_panoptic_deeplab_r18" if kind == "panoptic" else f"diffkd_deeplab_{kind}_r18"
+    ours = load(ROOT / "cityscapes" / f"{stem}.py").model.teacher
+    assert re.search(r"_R_\d+_os16_mg124_poly_90k_bs\d+", ours.weights)[0] in found[0].stem
+    extend = list(ours.model.extend)
+    theirs, ours = yaml_model(str(found[0]), [], extend), instantiate(ours.model)
+    shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (theirs, ours)]
+    assert shapes[0] == shapes[1]
+    # Dilations, poolings and losses have no parameters.
+    assert repr(theirs) == repr(ours) and theirs.input_format == ours.input_format
+    for name in ("pixel_mean", "pixel_std"):
+        assert torch.equal(getattr(theirs, name), getattr(ours, name))
+
+
+def test_students_of_one_seed_start_from_the_same_weights():
+    states = []
+    for name in ("student_r18", "mimic_r18", "diffkd_r18"):
+        torch.manual_seed(7)
+        states.append(instantiate(load_config(str(ROOT / "shapes" / f"{name}.py"), []).model).student.state_dict())
+    assert all(torch.equal(v, other[k]) for other in states[1:] for k, v in states[0].items())
+
+
+def test_a_key_that_does_not_exist_is_an_error_with_the_nearest_names():
+    path = str(ROOT / "shapes" / "diffkd_r18.py")
+    with pytest.raises(UserError, match="train.max_itr.*train.max_iter"):
+        load_config(path, ["train.max_itr=5"])
+    with pytest.raises(UserError, match="key=value"):
+        load_config(path, ["train.max_iter"])
+    cfg = load_config(path, ["model.points.1.weight=7", "train.max_iter=5"])
+    assert (OmegaConf.select(cfg, "model.points")[1].weight, cfg.train.max_iter) == (7, 5)
+
+
+def test_a_keyword_of_what_is_called_can_be_set_though_the_config_leaves_its_default():
+    path = str(ROOT / "shapes" / "diffkd_r18.py")
+    cfg = load_config(path, ["model.points.1.distiller.recompute=True"])
+    assert instantiate(cfg.model.points[1]).distiller.recompute is True
+    with pytest.raises(UserError, match="recomputed.*recompute"):
+        load_config(path, ["model.points.1.distiller.recomputed=True"])

@@ -1,0 +1,20 @@
+"""`train_net.py` as a user calls it, in a process of its own, and what it leaves."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+SMALL = ["train.eval_period=0", "train.log_period=1", "dataloader.train.num_workers=0", "dataloader.test.num_workers=0"]
+
+
+def train_net(datasets, config, *arguments, launcher=(sys.executable,)):
+    command = [*launcher, "train_net.py", "--config-file", f"configs/shapes/{config}.py", *arguments, *SMALL]
+    env = dict(os.environ, DETECTRON2_DATASETS=str(datasets), OMP_NUM_THREADS="1")
+    return subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, timeout=300, check=False)
+
+
+def read_metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
