@@ -27,7 +27,7 @@ class NoiseSchedule(nn.Module):
         self.register_buffer("alphas_cumprod", alphas_cumprod.float(), persistent=False)
 
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """Jump to step t of the forward process (DDPM eq. 4): sqrt(abar) x0 + sqrt(1 - abar) noise.
+        """Jump to step t of the forward process of DDPM: sqrt(abar) x0 + sqrt(1 - abar) noise.
 
         Args:
             x0: clean sample, (N, ...).
