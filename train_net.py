@@ -113,7 +113,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     )
     start_iter = load_weights(cfg, model, checkpointer, trainer, resume=args.resume)
     for i, teacher in enumerate(model.teachers):  # after the student may have inherited from them
-        model.teachers[i] = fold_frozen_norms(teacher, {p.teacher for p in model.points if p.teacher_index == i})
+        captured = [path for p in model.points if p.teacher_index == i for path in p.teacher_modules]
+        model.teachers[i] = fold_frozen_norms(teacher, captured)
     try:
         trainer.train(start_iter, cfg.train.max_iter)
     except TooManySkippedError:

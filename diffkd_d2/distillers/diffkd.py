@@ -88,7 +88,7 @@ class DiffKD(nn.Module):
         if student.dim() == 2:
             student, teacher = student[:, :, None, None], teacher[:, :, None, None]
         latent, losses = self.encode(channels_last(teacher), mask)
-        refined, gamma = self.refine(channels_last(student))
+        refined, gamma = self.refine(student)
         if self.logits:
             distance = masked_kl(refined, latent, self.tau, mask)
         else:
