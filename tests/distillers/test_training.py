@@ -5,75 +5,21 @@ import copy
 import pytest
 import torch
 import torch.multiprocessing as mp
-from detectors import CLASSES, FASTER, FPN, RETINANET, SEMANTIC, build, train_two_steps
+from method_points import FAMILIES, train
 from nets import images
 from one_of_two import small_model, train_in_one_process
 
-from diffkd_d2.distillers import (
-    DKD,
-    KD,
-    ChannelWise,
-    CrossAttention,
-    DeepMimic,
-    FocalGlobal,
-    MaskedGenerative,
-    Pairwise,
-    Pearson,
-    QualityFocalKD,
-    Review,
-    ScoreMimic,
-)
-from diffkd_d2.meta_arch.distill_point import DistillPoint
-from diffkd_d2.meta_arch.roi_branch import RoiBranch
 
-LEVELS = ("p3", "p4", "p5", "p6", "p7")
-TEACHER = 40
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_methods_of_a_family(family):
+    train(family)
 
 
-def neck(distiller, **more):
-    options = dict(key="p3", name=type(distiller).__name__) | more
-    return DistillPoint("backbone", "backbone", distiller, **options)
-
-
-def dense_points():
-    """Every method for one-stage detectors, from a neck of another width."""
-    pair = (FPN, TEACHER)
-    logits = tuple((0, level) for level in range(len(LEVELS)))
-    return [
-        *(neck(m(*pair)) for m in (ChannelWise, CrossAttention, DeepMimic, FocalGlobal, Pearson)),
-        neck(MaskedGenerative(*pair), weight=2e-5),
-        neck(Pairwise(), key="p5"),
-        neck(ScoreMimic(*pair), scores=("head", (0, 0))),
-        neck(Review(*pair, len(LEVELS), inner_channels=16), key=None, levels=LEVELS),
-        DistillPoint("head", "head", QualityFocalKD(), levels=logits, name="QualityFocalKD"),
-    ]
-
-
-@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
-def test_a_one_stage_detector(dtype):
-    student, teacher = build(RETINANET), build(RETINANET, channels=TEACHER)
-    with torch.autocast("cpu", dtype, enabled=dtype is not None):
-        losses = train_two_steps(student, teacher, dense_points())
-    assert all(v.dtype == torch.float32 for k, v in losses.items() if k.startswith("loss_kd"))
-
-
-@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
-def test_a_two_stage_detector(dtype):
-    head, backbone = "roi_heads.box_predictor", "backbone"
-    points = [
-        DistillPoint(head, backbone, distiller, key=0, roi=RoiBranch(), name=f"logits{i}")
-        for i, distiller in enumerate((DKD(), DKD(standardize=True), KD(standardize=True)))
-    ]
-    points += [neck(Pearson(FPN, FPN)), neck(FocalGlobal(FPN, FPN)), neck(MaskedGenerative(FPN, FPN), weight=5e-7)]
-    with torch.autocast("cpu", dtype, enabled=dtype is not None):
-        train_two_steps(build(FASTER), build(FASTER), points)
-
-
-def test_a_segmentor():
-    logits, module = (CLASSES, CLASSES), "sem_seg_head.predictor"
-    distillers = [ChannelWise(*logits, tau=4.0), Pairwise(), DKD()]
-    points = [DistillPoint(module, module, d, name=type(d).__name__) for d in distillers]
-    train_two_steps(build(SEMANTIC), build(SEMANTIC), [*points, neck(MaskedGenerative(FPN, FPN), weight=2e-5)])
+# FCOS's own loss of boxes does not bear bfloat16 (fvcore's giou_loss).
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "FCOS"])
+def test_all_methods_of_a_family_under_autocast(family):
+    with torch.autocast("cpu", torch.bfloat16):
+        train(family)
 
 
 @pytest.mark.slow
