@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from ..diffusion import Conv1x1, Standardize, channels_last
-from .losses import check_channels, masked_mse
+from .losses import check_channels, masked_mse, visible
 
 
 class Mimic(nn.Module):
@@ -33,5 +33,5 @@ class Mimic(nn.Module):
         """
         check_channels("student", student, self.student_channels)
         check_channels("teacher", teacher, self.teacher_channels)
-        target = self.standardize(channels_last(teacher), mask)
-        return {"loss_kd": masked_mse(self.align(student), target, mask)}
+        target = self.standardize(channels_last(visible(teacher, mask)), mask)
+        return {"loss_kd": masked_mse(self.align(visible(student, mask)), target, mask)}
