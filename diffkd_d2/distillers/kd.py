@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from .losses import check_channels, masked_kl
+from .ranges import require_positive
 
 
 class KD(nn.Module):
@@ -10,10 +11,14 @@ class KD(nn.Module):
 
     Args:
         tau: temperature, above 0.
+
+    Raises:
+        ValueError: if `tau` is not.
     """
 
     def __init__(self, tau: float = 4.0):
         super().__init__()
+        require_positive(tau=tau)
         self.tau = tau
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:

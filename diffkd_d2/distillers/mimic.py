@@ -6,6 +6,7 @@ from ..diffusion import Standardize
 from ..diffusion.layers import Align
 from ..diffusion.maps import channels_last
 from .losses import check_channels, masked_mse
+from .ranges import require_at_least
 
 
 class Mimic(nn.Module):
@@ -14,10 +15,14 @@ class Mimic(nn.Module):
     Args:
         student_channels: Cs.
         teacher_channels: Ct.
+
+    Raises:
+        ValueError: if one of them is below 1.
     """
 
     def __init__(self, student_channels: int, teacher_channels: int):
         super().__init__()
+        require_at_least(1, student_channels=student_channels, teacher_channels=teacher_channels)
         self.student_channels, self.teacher_channels = student_channels, teacher_channels
         self.standardize = Standardize(teacher_channels)
         self.align = Align(student_channels, teacher_channels)
