@@ -2,9 +2,9 @@
 """Train or evaluate what a config describes: a student with a teacher, or either alone.
 
 python train_net.py --config-file configs/coco/diffkd_r50.py --num-gpus 8
-torchrun --nproc-per-node 2 train_net.py --config-file configs/shapes/diffkd_r18.py
-python train_net.py --config-file configs/shapes/diffkd_r18.py --eval-teacher
-python train_net.py --config-file configs/shapes/diffkd_r18.py --dry-run
+torchrun --nproc-per-node 2 train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py
+python train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py --eval-teacher
+python train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py --dry-run
 """
 
 import sys
@@ -21,6 +21,7 @@ except ImportError as error:
 from detectron2.engine import hooks
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils import comm
+from omegaconf import DictConfig
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
 from diffkd_d2.engine.build import build
@@ -40,9 +41,10 @@ from diffkd_d2.engine.report import build_writers, log_parameters, log_recipe
 from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook, load_weights
 from diffkd_d2.engine.teacher_check import report_teacher_reached
 from diffkd_d2.engine.trainer import Trainer
+from diffkd_d2.modeling.fold import fold_frozen_norms
 
 
-def do_train(args: Namespace, cfg) -> None:
+def do_train(args: Namespace, cfg: DictConfig) -> None:
     """Train the student and evaluate it at the end."""
     output_dir = Path(cfg.train.output_dir)
     main, distill = comm.is_main_process(), cfg.distill
@@ -108,6 +110,8 @@ def do_train(args: Namespace, cfg) -> None:
         ]
     )
     start_iter = load_weights(cfg, model, checkpointer, trainer, resume=args.resume)
+    for i, teacher in enumerate(model.teachers):  # after the student may have inherited from them
+        model.teachers[i] = fold_frozen_norms(teacher, {p.teacher for p in model.points if p.teacher_index == i})
     if args.dry_run:
         log_plan(cfg, model, {"train": loader, "test": test_loader}, maps, batches, start_iter)
         return
@@ -121,7 +125,7 @@ def do_train(args: Namespace, cfg) -> None:
         report_teacher_reached(results, output_dir)
 
 
-def do_test(cfg) -> None:
+def do_test(cfg: DictConfig) -> None:
     """Evaluate the student from `train.init_checkpoint`, or from the output folder's last checkpoint."""
     student = build(cfg.model.student, "model.student").to(cfg.train.device)
     checkpointer = Checkpointer(student, cfg.train.output_dir)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class UserError(ValueError):
-    """Wrong input: a file, a config key, a pairing. `train_net.py` prints it as one line and exits with 2."""
+    """Invalid input: a file, a config key, a pairing. `train_net.py` prints it as one line and exits with 2."""
 
 
 class ProjectError(RuntimeError):
@@ -39,12 +39,12 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    """Return the message; that of a DataLoader's worker comes with the worker's traceback, and ends in the line."""
+    """Return the message; a DataLoader worker's error arrives with the worker's traceback, and its last line is it."""
     return str(error).strip().splitlines()[-1].rpartition(f"{type(error).__name__}: ")[-1]
 
 
 def nearest(name: str, names: list[str], count: int = 3) -> str:
-    """Return a clause naming the names most like `name`, or the first dozen where none is alike."""
+    """Return a clause with the names closest to `name`, or the first dozen if none is close."""
     close = difflib.get_close_matches(name, names, n=count, cutoff=0.5)
     if close:
         return f"; the nearest names: {', '.join(close)}"

@@ -1,4 +1,4 @@
-"""One small pair of each model family, as its config in configs/shapes is shipped: two steps and the evaluation."""
+"""One small pair of each model family: two steps and the evaluation."""
 
 import importlib.util
 import json
@@ -12,12 +12,12 @@ from two_steps import two_steps
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", DETECTORS, ids=lambda name: name.split("/")[-1])
 def test_two_steps_and_every_metric_of_the_family(name, small_datasets, tmp_path):
     pytest.importorskip("timm")
-    if name.startswith("vitdet") and importlib.util.find_spec("detectron2.modeling.backbone.vit") is None:
+    if name.endswith("vitdet") and importlib.util.find_spec("detectron2.modeling.backbone.vit") is None:
         pytest.skip("Detectron2 v0.6 has no ViTDet")
-    two_steps(f"shapes/{name}", small_datasets, tmp_path)
+    two_steps(f"{name}.py", small_datasets, tmp_path)
     results = json.loads((tmp_path / "results.json").read_text())
     assert set(results) == DETECTORS[name]
     lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]

@@ -10,7 +10,7 @@ from diffkd_d2.engine.config import argument_parser, load_config, parse_argument
 from diffkd_d2.errors import ProjectError, UserError
 from diffkd_d2.modeling.yaml_model import yaml_model
 
-CONFIG = str(ROOT / "shapes/diffkd_r18.py")
+CONFIG = str(ROOT / "shapes/diffkd_retinanet_r18.py")
 DEEPLAB = "detectron2.projects.deeplab.add_deeplab_config"
 YAML = "MODEL:\n  META_ARCHITECTURE: SemanticSegmentor\n  SEM_SEG_HEAD:\n    LOSS_TYPE: hard_pixel_mining\n"
 

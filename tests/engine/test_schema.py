@@ -8,7 +8,7 @@ from diffkd_d2.engine.config import load_config
 from diffkd_d2.engine.schema import Distill, Train, check_config
 from diffkd_d2.errors import UserError
 
-CONFIG = str(ROOT / "shapes/diffkd_r18.py")
+CONFIG = str(ROOT / "shapes/diffkd_retinanet_r18.py")
 
 
 @pytest.mark.parametrize(

@@ -26,15 +26,16 @@ CONSTANT = {
 def families() -> list:
     """Return all families; those that are not quick are left to `make test-faults`."""
     names = [*DETECTORS, *CLASSIFIERS]
-    return [pytest.param(n, marks=pytest.mark.slow if n in QUICK else pytest.mark.faults) for n in names]
+    marks = {name: pytest.mark.slow if name in QUICK else pytest.mark.faults for name in names}
+    return [pytest.param(name, marks=mark, id=name.split("/")[-1]) for name, mark in marks.items()]
 
 
 @pytest.mark.parametrize("name", families())
 def test_two_kills_and_an_extension_leave_what_one_run_leaves(name, tiny_datasets, tmp_path):
-    if name.startswith("vitdet") and importlib.util.find_spec("detectron2.modeling.backbone.vit") is None:
+    if name.endswith("vitdet") and importlib.util.find_spec("detectron2.modeling.backbone.vit") is None:
         pytest.skip("Detectron2 v0.6 has no ViTDet")
     options = [*SHORT, *constant_rate(name), *random_teacher(name, tmp_path / "teacher.pth")]
-    config = f"configs/shapes/{name}.py"
+    config = f"{name}.py"
     whole, broken, log = tmp_path / "whole", tmp_path / "broken", tmp_path / "broken.log"
     finish(command(whole, *options, "train.max_iter=8", config=config), tiny_datasets, tmp_path / "whole.log")
 
@@ -52,7 +53,7 @@ def test_two_kills_and_an_extension_leave_what_one_run_leaves(name, tiny_dataset
 
 def constant_rate(name: str) -> list[str]:
     """Return overrides that hold the learning rate of a config."""
-    schedule = load_config(f"configs/shapes/{name}.py", []).lr_multiplier.scheduler
+    schedule = load_config(f"{name}.py", []).lr_multiplier.scheduler
     target = schedule._target_ if isinstance(schedule._target_, str) else schedule._target_.__name__
     return CONSTANT[target.rsplit(".", 1)[-1]]
 
