@@ -86,7 +86,7 @@ def _data(loader: Any, node: DictConfig) -> list[str]:
 def _points(model: DistilledModel, maps: dict[str, list[Variance]]) -> list[str]:
     return [
         f"{point.name}: {point.student} <- {point.teacher}, {type(point.distiller).__name__}, weight {point.weight:g}, "
-        f"stride {point.stride or 'by the maps'}, teacher's {', '.join(str(m.shape) for m in maps.get(point.name, ()))}"
+        f"stride {', '.join(str(s or 'by the maps') for s in point.strides)}, teacher's {', '.join(str(m.shape) for m in maps.get(point.name, ()))}"
         for point in model.points
     ] or ["none: training is that of the bare student"]
 
