@@ -42,7 +42,7 @@ from diffkd_d2.distillers import DiffKD, Mimic
 from diffkd_d2.engine.compilation import compile_distillers
 from diffkd_d2.engine.config import load_config
 from diffkd_d2.engine.launch import join_torchrun, leave_group
-from diffkd_d2.engine.preflight import build_loader
+from diffkd_d2.engine.loaders import build_loader
 from diffkd_d2.engine.trainer import DTYPES
 from diffkd_d2.errors import UserError, one_line_errors
 from diffkd_d2.meta_arch.capture import record_inputs

@@ -34,4 +34,5 @@ train = dict(
 
 # The window in which the KD loss acts; see diffkd_d2/engine/hooks.py. What trains the distillers (diffusion,
 # autoencoder) runs from the first iteration, so start_iter gives them a head start.
-distill = dict(start_iter=0, warmup_iters=0, stop_iter=None)
+# teacher_check: evaluate the teacher on about so many test images before training; 0: not at all.
+distill = dict(start_iter=0, warmup_iters=0, stop_iter=None, teacher_check=0)
