@@ -65,6 +65,8 @@ class _Array:
 
 def _scalar(dtype: _Dtype, raw: bytes | str) -> float | int | bool:
     raw = raw.encode("latin1") if isinstance(raw, str) else raw
+    if not isinstance(dtype, _Dtype):
+        raise pickle.UnpicklingError("a scalar has no type")
     return np.frombuffer(raw, dtype.build(), count=1)[0].item()
 
 
