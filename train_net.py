@@ -12,8 +12,6 @@ from pathlib import Path
 
 import torch
 
-from diffkd_d2.errors import UserError
-
 try:
     from diffkd_d2 import _detectron2  # noqa: F401
 except ImportError as error:
@@ -27,6 +25,7 @@ from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
+from diffkd_d2.checkpoint.run_folder import Run
 from diffkd_d2.engine.compilation import compile_distillers
 from diffkd_d2.engine.config import argument_parser, load_config, parse_arguments
 from diffkd_d2.engine.evaluation import EvalHook, build_test_loader, evaluate, evaluate_teachers, write_results
@@ -36,10 +35,11 @@ from diffkd_d2.engine.hooks import AverageHook, DistillHook, PeriodicCheckpointe
 from diffkd_d2.engine.launch import launch
 from diffkd_d2.engine.optimizer import scale_learning_rate
 from diffkd_d2.engine.preemption import PreemptionHook
-from diffkd_d2.engine.preflight import build_loader, check_image_format, check_points
+from diffkd_d2.engine.preflight import build_loader, check_image_format, check_points, check_teachers
 from diffkd_d2.engine.report import log_parameters, log_recipe
-from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook, load_weights
+from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook
 from diffkd_d2.engine.trainer import Trainer
+from diffkd_d2.engine.weights import claim_output_folder, load_for_evaluation, load_weights, run_settings
 from diffkd_d2.modeling.fold import fold_frozen_norms
 
 
@@ -49,6 +49,7 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     main = comm.is_main_process()
     seed = cfg.train.seed if cfg.train.seed >= 0 else comm.shared_random_seed()
     model = instantiate(cfg.model).to(cfg.train.device)
+    check_teachers(model.teachers)
     cfg.optimizer.params.model = model
     learning_rate = scale_learning_rate(cfg)
     optimizer = instantiate(cfg.optimizer)
@@ -76,7 +77,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         max_skipped=cfg.train.max_skipped,
         drop_distill=cfg.train.drop_distill,
     )
-    parts = {"distillers": model.points, "trainer": trainer}
+    run = Run(cfg.train.output_dir, [point.name for point in model.points], run_settings(cfg, lr_multiplier))
+    parts = {"run": run, "distillers": model.points, "trainer": trainer}
     average = None
     if cfg.train.ema_decay is not None:
         average = AverageHook(model.student, cfg.train.ema_decay, output_dir / "model_ema.pth")
@@ -126,12 +128,7 @@ def do_test(cfg: DictConfig) -> None:
     """Evaluate the student from `train.init_checkpoint`, or from the output folder's last checkpoint."""
     student = instantiate(cfg.model.student).to(cfg.train.device)
     checkpointer = Checkpointer(student, cfg.train.output_dir)
-    path = cfg.train.init_checkpoint
-    if not path and checkpointer.has_checkpoint():
-        path = checkpointer.get_checkpoint_file()
-    if not path:
-        raise UserError(f"nothing to evaluate: no train.init_checkpoint, no checkpoint in {cfg.train.output_dir}")
-    checkpointer.load(path, checkpointables=[])
+    load_for_evaluation(checkpointer, cfg.train.init_checkpoint, cfg.train.expected_missing)
     results = evaluate(cfg, student, build_test_loader(cfg, student))
     write_results(Path(cfg.train.output_dir) / "results.json", results)
 
@@ -141,6 +138,8 @@ def main(args: Namespace) -> None:
     cfg = load_config(args.config_file, args.opts)
     if not (args.num_gpus and torch.cuda.is_available()):
         cfg.train.device = "cpu"
+    if not (args.eval_only or args.eval_teacher):
+        claim_output_folder(cfg, args.resume)
     default_setup(cfg, args)
     setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="diffkd_d2")
     if args.eval_teacher:

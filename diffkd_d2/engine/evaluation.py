@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ..errors import UserError
-from .preflight import build_loader, check_classes, check_image_format
+from .preflight import build_loader, check_classes, check_image_format, check_teachers
 
 
 def build_test_loader(cfg: DictConfig, model: nn.Module) -> Iterable[Any]:
@@ -54,6 +54,7 @@ def evaluate_teachers(cfg: DictConfig) -> None:
     read = OmegaConf.select(cfg.dataloader.test, "mapper.image_format")
     for i, node in enumerate([nodes] if isinstance(nodes, DictConfig) else nodes):
         teacher = instantiate(node).to(cfg.train.device)
+        check_teachers([teacher])
         if read:
             cfg.dataloader.test.mapper.image_format = getattr(teacher, "input_format", None) or read
         results = evaluate(cfg, teacher, build_test_loader(cfg, teacher))

@@ -4,7 +4,7 @@ import itertools
 import logging
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,3 +114,14 @@ def check_classes(loader: Any, model: nn.Module) -> None:
     names, count = getattr(getattr(loader, "dataset", None), "classes", None), getattr(model, "num_classes", None)
     if names is not None and count is not None and len(names) != count:
         raise UserError(f"the dataset has {len(names)} classes, the model {count}: {', '.join(names[:5])}, ...")
+
+
+def check_teachers(teachers: Sequence[nn.Module]) -> None:
+    """Raise UserError if a teacher was built but not loaded by `load_teacher`: it would teach random outputs."""
+    for i, teacher in enumerate(teachers):
+        if not getattr(teacher, "weights_from", ""):
+            which = f"teacher {i}" if len(teachers) > 1 else "the teacher"
+            raise UserError(
+                f"{which}, a {type(teacher).__name__}, has random weights: "
+                "model.teacher must be L(load_teacher)(model=..., weights=...)"
+            )
