@@ -22,7 +22,7 @@ STAGES = ["res3", "res4", "res5"]
 
 
 def detector_on_timm(name: str) -> nn.Module:
-    node = load_config("configs/shapes/student_r18.py", []).model.student
+    node = load_config("configs/shapes/alone_retinanet_r18.py", []).model.student
     node.backbone.bottom_up = L(TimmBackbone)(name=name, out_features=STAGES)
     return instantiate(node).eval()
 
