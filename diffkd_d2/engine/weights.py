@@ -66,7 +66,7 @@ def load_weights(
         inherit(model.student, model.teachers[0], inherited)
     warn_of_random_weights(init, model.student)
     if comm.is_main_process():  # what is there is of another run, or of one that died before its first checkpoint
-        if not resume:
+        if cfg.train.get("overwrite") and not resume:
             clear_folder(cfg.train.output_dir)
         cut_metrics(Path(cfg.train.output_dir) / "metrics.json", -1)
     return 0
