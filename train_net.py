@@ -6,11 +6,9 @@ torchrun --nproc-per-node 2 train_net.py --config-file configs/shapes/diffkd_r18
 python train_net.py --config-file configs/shapes/diffkd_r18.py --eval-teacher
 """
 
-import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -29,13 +27,14 @@ except ImportError as error:
 from detectron2.config import instantiate
 from detectron2.engine import default_argument_parser, default_setup, default_writers, hooks, launch
 from detectron2.engine.defaults import create_ddp_model
-from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
+from diffkd_d2.engine.class_lists import check_class_lists, check_logit_classes
 from diffkd_d2.engine.compilation import compile_distillers
 from diffkd_d2.engine.config import load_config
+from diffkd_d2.engine.evaluation import build_test_sets, evaluate, loaders_by_name, try_outputs, write_results
 from diffkd_d2.engine.gradient_report import LossScaleHook
 from diffkd_d2.engine.guard import TooManySkippedError
 from diffkd_d2.engine.hooks import AverageHook, DistillHook, PeriodicCheckpointer
@@ -44,7 +43,6 @@ from diffkd_d2.engine.optimizer import scale_learning_rate
 from diffkd_d2.engine.preemption import EXIT_CODE, PreemptionHook, pass_on_sigterm
 from diffkd_d2.engine.preflight import (
     build_loader,
-    check_classes,
     check_image_format,
     try_points,
     warn_of_random_weights,
@@ -60,33 +58,6 @@ def argument_parser() -> ArgumentParser:
     parser = default_argument_parser(epilog=__doc__)
     parser.add_argument("--eval-teacher", action="store_true", help="evaluate the teacher on the student's test data")
     return parser
-
-
-def build_test_loader(cfg, model: nn.Module) -> Iterable:
-    """Return the loader of the config's test data, for a model that must fit its images."""
-    check_image_format(cfg.dataloader.test, model)
-    loader = build_loader(cfg.dataloader.test)
-    check_classes(loader, model)
-    return loader
-
-
-def evaluate(cfg, model: nn.Module, loader: Iterable) -> dict:
-    """Evaluate a plain Detectron2 model; return Detectron2's dict of results."""
-    results = inference_on_dataset(model, loader, instantiate(cfg.dataloader.evaluator))
-    if comm.is_main_process():
-        print_csv_format(results)
-    return results
-
-
-def write_results(cfg, results: dict, name: str = "results.json") -> None:
-    """Write the final evaluation into the output folder; a crash leaves the former file."""
-    if comm.is_main_process():
-        path = Path(cfg.train.output_dir) / name
-        partial = path.with_suffix(".tmp")
-        # JSON has no NaN: a metric without any object to measure is null.
-        text = json.dumps(results, indent=2, default=float).replace("NaN", "null")
-        partial.write_text(text + "\n")
-        partial.replace(path)
 
 
 def training_hooks(cfg, model: nn.Module, loader, seed: int, lr_multiplier, checkpointer, more: list, evaluate) -> list:
@@ -138,8 +109,11 @@ def do_train(args: Namespace, cfg) -> None:
     loader = build_loader(cfg.dataloader.train)
     lr_multiplier = instantiate(cfg.lr_multiplier)
     log_recipe(cfg, learning_rate, loader, model, lr_multiplier)
-    # Now, not after a week: what is missing for the evaluation shall end the run here.
-    test_loader = build_test_loader(cfg, model.student)
+    # Before the training, so that what is missing for the evaluation ends the run here.
+    test_sets = build_test_sets(cfg, model.student)
+    classes = check_class_lists({"the training data": loader, **loaders_by_name(test_sets)}, model.student)
+    check_logit_classes(model, classes)
+    try_outputs(model.student, test_sets)
     batches = try_points(model, loader)
     if cfg.train.compile:
         compile_distillers(model.points)
@@ -159,14 +133,14 @@ def do_train(args: Namespace, cfg) -> None:
     ema = []
     if cfg.train.ema_decay is not None:
         ema = [AverageHook(model.student, cfg.train.ema_decay, Path(cfg.train.output_dir) / "model_ema.pth")]
-    more = {"ema": ema[0].average} if ema else {}
+    more = {"classes": classes, **({"ema": ema[0].average} if ema else {})}
     checkpointer = Checkpointer(model.student, cfg.train.output_dir, distillers=model.points, trainer=trainer, **more)
     results: dict = {}
 
     def evaluate_student() -> dict:
-        results.update(evaluate(cfg, model.student, test_loader))
+        results.update(evaluate(model.student, test_sets))
         for hook in ema:
-            of_average = evaluate(cfg, hook.average.module, test_loader)
+            of_average = evaluate(hook.average.module, test_sets)
             results.update({f"{task}_ema": values for task, values in of_average.items()})
         return results
 
@@ -177,7 +151,7 @@ def do_train(args: Namespace, cfg) -> None:
     except TooManySkippedError:
         checkpointer.save(f"model_{trainer.iter:07d}", iteration=trainer.iter)
         raise
-    write_results(cfg, results)
+    write_results(cfg.train.output_dir, results)
 
 
 def do_eval(args: Namespace, cfg) -> None:
@@ -191,18 +165,23 @@ def do_eval(args: Namespace, cfg) -> None:
             teacher = instantiate(node).to(cfg.train.device)
             if read:
                 cfg.dataloader.test.mapper.image_format = getattr(teacher, "input_format", None) or read
-            results = evaluate(cfg, teacher, build_test_loader(cfg, teacher))
-            write_results(cfg, results, f"results_teacher{i or ''}.json")
+            test_sets = build_test_sets(cfg, teacher)
+            check_class_lists(loaders_by_name(test_sets), teacher).load_state_dict(
+                getattr(teacher, "class_names", None)
+            )
+            write_results(cfg.train.output_dir, evaluate(teacher, test_sets), f"results_teacher{i or ''}.json")
         return
     student = instantiate(cfg.model.student).to(cfg.train.device)
-    checkpointer = Checkpointer(student, cfg.train.output_dir)
+    test_sets = build_test_sets(cfg, student)
+    classes = check_class_lists(loaders_by_name(test_sets), student)
+    checkpointer = Checkpointer(student, cfg.train.output_dir, classes=classes)
     path = cfg.train.init_checkpoint
     if not path and checkpointer.has_checkpoint():
         path = checkpointer.get_checkpoint_file()
     if not path:
         raise UserError(f"nothing to evaluate: no train.init_checkpoint, no checkpoint in {cfg.train.output_dir}")
-    checkpointer.load(path, checkpointables=[])
-    write_results(cfg, evaluate(cfg, student, build_test_loader(cfg, student)))
+    checkpointer.load(path, checkpointables=["classes"])
+    write_results(cfg.train.output_dir, evaluate(student, test_sets))
 
 
 def work(args: Namespace) -> None:

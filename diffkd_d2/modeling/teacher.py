@@ -30,7 +30,8 @@ def load_teacher(
     if not weights:
         raise UserError("the teacher has no weights: set model.teacher.weights to its checkpoint")
     checkpointer = Checkpointer(model)
-    checkpointer.load(weights)
+    # The classes that it was trained on, where the checkpoint names them.
+    model.class_names = checkpointer.load(weights).get("classes")
     require_all_keys(checkpointer.incompatible, f"teacher checkpoint {weights}", tuple(expected_missing))
     state = model.state_dict()
     if input_format is not None:
