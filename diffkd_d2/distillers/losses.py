@@ -3,11 +3,13 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..diffusion import full_precision
+
 
 def masked_mse(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean squared error of two maps (N, C, H, W) over the positions where `mask` (N, 1, H, W) is set."""
     # Channels last: torch lays the gradient of a loss out as it reads the axes, not as the prediction lies in memory.
-    pred, target = (x.float().permute(0, 2, 3, 1) for x in (pred, target))
+    pred, target = (full_precision(x).permute(0, 2, 3, 1) for x in (pred, target))
     if mask is None:
         return F.mse_loss(pred, target)
     error = F.mse_loss(pred, target, reduction="none").mean(dim=3)
@@ -16,8 +18,8 @@ def masked_mse(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tens
 
 def masked_kl(student: Tensor, teacher: Tensor, tau: float, mask: Tensor | None = None) -> Tensor:
     """KL(teacher || student) of logits (N, C, H, W) softened by `tau`, times tau^2 (Hinton, 1503.02531)."""
-    log_student = F.log_softmax(student.float() / tau, dim=1)
-    log_teacher = F.log_softmax(teacher.float() / tau, dim=1)
+    log_student = F.log_softmax(full_precision(student) / tau, dim=1)
+    log_teacher = F.log_softmax(full_precision(teacher) / tau, dim=1)
     error = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1, keepdim=True)
     return tau**2 * _masked_mean(error, mask)
 

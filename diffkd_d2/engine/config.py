@@ -1,11 +1,13 @@
-"""Load a LazyConfig and apply overrides from the command line, which are data: none decides what is called."""
+"""The command line, LazyConfigs, and overrides, which are data: none decides what is called."""
 
 import inspect
 import re
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
 from detectron2.config import LazyConfig
+from detectron2.engine import default_argument_parser
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -15,6 +17,18 @@ from ..errors import UserError, nearest
 _CALLED = re.compile(r"(_target_)|\b(extend)\b(?=[^=]*=)|\b(extend)['\"]?\s*:")
 # `${oc.decode:...}` and the like compute; `${train.seed}` only refers.
 _RESOLVER = re.compile(r"\$\{[^}]*:")
+
+
+def argument_parser(epilog: str | None = None) -> ArgumentParser:
+    """Return Detectron2's options and `--eval-teacher`."""
+    parser = default_argument_parser(epilog=epilog)
+    parser.add_argument("--eval-teacher", action="store_true", help="evaluate the teacher on the student's test data")
+    return parser
+
+
+def parse_arguments(parser: ArgumentParser, arguments: list[str]) -> Namespace:
+    """Parse a command line, on which options may stand after overrides."""
+    return parser.parse_args(sorted(arguments, key=lambda a: "=" in a and not a.startswith("-")))
 
 
 def load_config(path: str, overrides: list[str]) -> DictConfig:

@@ -1,11 +1,8 @@
-"""Test sets with their loaders and evaluators: built and tried before the first step, evaluated later, and written."""
+"""Test sets with their loaders and evaluators, built and tried before the first step."""
 
-import json
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -15,8 +12,6 @@ from detectron2.evaluation import (
     COCOEvaluator,
     DatasetEvaluator,
     inference_context,
-    inference_on_dataset,
-    print_csv_format,
 )
 from detectron2.utils import comm
 from detectron2.utils.registry import locate
@@ -32,8 +27,6 @@ from ..evaluation.trial import try_evaluator
 from .preflight import build_loader, check_image_format
 
 logger = logging.getLogger(__name__)
-
-Results = dict[str, Any]
 
 
 class TestSet(NamedTuple):
@@ -79,21 +72,6 @@ def loaders_by_name(sets: Sequence[TestSet]) -> dict[str, Any]:
     return {f"the test data {name}".rstrip(): loader for name, loader, _ in sets}
 
 
-def evaluate(model: nn.Module, sets: Sequence[TestSet]) -> Results:
-    """Evaluate a plain Detectron2 model.
-
-    Returns:
-        Detectron2's dict of results, task -> metric -> number; of several test sets name -> that dict.
-    """
-    results = {}
-    for name, loader, evaluators in sets:
-        results[name] = inference_on_dataset(model, loader, list(evaluators))
-        if comm.is_main_process():
-            logger.info(f"results{f' on {name}' if name else ''}:")
-            print_csv_format(results[name])
-    return next(iter(results.values())) if len(sets) == 1 else results
-
-
 def try_outputs(model: nn.Module, sets: Sequence[TestSet]) -> None:
     """Let the evaluators take what the model makes of the first image of each test set of dataset dicts.
 
@@ -124,22 +102,6 @@ def _require_fields(evaluator: DatasetEvaluator, output: dict[str, Any]) -> None
     for task in evaluator._tasks or ():
         if task in fields and not output["instances"].has(fields[task]):
             raise UserError(f"tasks has '{task}', but the model predicts no {fields[task]}")
-
-
-def write_results(folder: str | Path, results: Results, name: str = "results.json") -> None:
-    """Write the final evaluation into the output folder; a crash leaves the former file."""
-    if comm.is_main_process():
-        path = Path(folder) / name
-        partial = path.with_suffix(".tmp")
-        partial.write_text(json.dumps(without_nan(results), indent=2, default=float) + "\n")
-        partial.replace(path)
-
-
-def without_nan(value: Any) -> Any:
-    """Return nested dicts of numbers with None, JSON's null, for those that are not finite: nothing to measure."""
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _build_test_set(name: str, node: DictConfig) -> TestSet:

@@ -59,16 +59,16 @@ def check_image_format(node: DictConfig, model: nn.Module) -> None:
         model.input_format = read
 
 
-def try_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
+def check_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
     """Run the first batch without a gradient, so that a pair that does not fit ends the run before it starts.
 
     The teachers run to their end, as they do not in training. The state of the random generators, the buffers of the
     model and the running normalizer of Detectron2's dense detectors are as before.
 
     Returns:
-        what to train on: a loader that can be begun at any position as it is, of any other the batches from the
-        first one on. (Beginning such a one anew is no way: the half-filled groups of Detectron2's
-        AspectRatioGroupedDataset outlive its iterator, and v0.6 then never yields again.)
+        what to train on: a loader that can start at any position stays as it is; other loaders continue from the batch
+        after the first. (Restarting them would lose AspectRatioGroupedDataset's half-filled groups, and v0.6 then
+        never yields again.)
 
     Raises:
         UserError: from the first point that does not fit.

@@ -1,4 +1,4 @@
-"""What makes a resumed run equal to the uninterrupted one: random numbers by position, and the writers' memory."""
+"""What makes a resumed run equal to the uninterrupted one: weights, random numbers by position, the writers' memory."""
 
 import json
 import os
@@ -13,9 +13,17 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import JSONWriter
 from fvcore.common.history_buffer import HistoryBuffer
+from omegaconf import DictConfig
 from torch import nn
 
+from ..checkpoint.checkpointer import Checkpointer
 from ..data.stream import derive_seed
+from ..errors import UserError
+from ..meta_arch.distilled_model import DistilledModel
+from ..modeling.teacher import inherit
+from .evaluation import EvalHook
+from .preflight import warn_of_random_weights
+from .trainer import Trainer
 
 WINDOW = 20  # over which Detectron2's writers smooth
 LONGEST = 1000
@@ -91,7 +99,7 @@ class NormalizerHook(HookBase):
 
 
 class MetricsHook(HookBase):
-    """Keeps in the checkpoint what the writers smooth over and have not written yet, and cuts what came after it.
+    """Keep in the checkpoint what the writers smooth over and have not written yet, and cut what came after it.
 
     Register it last. A checkpoint is written before the evaluation and the writing of its iteration, so that neither
     can lose it; `before_train` makes up for what had not been done of them.
@@ -99,13 +107,16 @@ class MetricsHook(HookBase):
     Args:
         output_dir: where `metrics.json` lies.
         writers: the writers of this process; none outside of the main one.
-        unfinished: the hooks that come after the checkpoint in an iteration, in their order.
+        eval_hook: the evaluation that comes after the checkpoint in an iteration.
+        writer_hooks: the hooks that write after it.
     """
 
-    def __init__(self, output_dir: str, writers: Sequence[Any], unfinished: Sequence[HookBase]):
+    def __init__(
+        self, output_dir: str, writers: Sequence[Any], eval_hook: EvalHook, writer_hooks: Sequence[HookBase] = ()
+    ):
         self.path = Path(output_dir) / "metrics.json"
         self.json_writer = next((w for w in writers if isinstance(w, JSONWriter)), None)
-        self.unfinished = unfinished
+        self.eval_hook, self.writer_hooks = eval_hook, writer_hooks
         self._loaded: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -137,21 +148,11 @@ class MetricsHook(HookBase):
                 storage.iter = iteration
                 storage.put_scalar(name, value, smoothing_hint=name in state["smoothed"])
         self.trainer.iter = storage.iter = state["iteration"]
-        evaluated = {}
         if self.json_writer is not None:
             self.json_writer._last_write = state["written"]
-            cut = cut_metrics(self.path, state["written"])
-            # Detectron2's heads put smoothed training metrics with "/" in their names too (fast_rcnn/cls_accuracy).
-            evaluated = {
-                k: v
-                for line in cut
-                if line["iteration"] == state["iteration"]
-                for k, v in line.items()
-                if "/" in k and k not in state["smoothed"]
-            }
-        evaluated = comm.all_gather(evaluated)[0]
-        storage.put_scalars(**evaluated, smoothing_hint=False)
-        for hook in self.unfinished[1:] if evaluated else self.unfinished:
+            cut_metrics(self.path, state["written"])
+        self.eval_hook.finish_iteration()
+        for hook in self.writer_hooks:
             hook.after_step()
         self.trainer.iter = storage.iter = start
         self._loaded = None
@@ -174,3 +175,24 @@ def cut_metrics(path: Path, last: int) -> list[dict[str, Any]]:
             kept += len(line)
     os.truncate(path, kept)
     return cut
+
+
+def load_weights(
+    cfg: DictConfig, model: DistilledModel, checkpointer: Checkpointer, trainer: Trainer, resume: bool
+) -> int:
+    """Load what a run starts from: its last checkpoint, or initial weights; return the first iteration.
+
+    Raises:
+        UserError: if a file cannot be read or does not fit, or there is no teacher to inherit from.
+    """
+    if resume and checkpointer.resume():
+        return trainer.iter + 1
+    if resume and comm.is_main_process():  # what a run wrote that died before its first checkpoint
+        cut_metrics(Path(cfg.train.output_dir) / "metrics.json", -1)
+    checkpointer.load(cfg.train.init_checkpoint, checkpointables=[])
+    if cfg.train.inherit:
+        if not model.teachers:
+            raise UserError(f"train.inherit is {list(cfg.train.inherit)}, but there is no teacher to inherit from")
+        inherit(model.student, model.teachers[0], cfg.train.inherit)
+    warn_of_random_weights(cfg.train.init_checkpoint, model.student)
+    return 0

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from .class_matching import MatchedClasses
-from .pairing import common_area, pick, same_rows, take_channels
+from .pairing import common_area, pick, same_rows, subsample, take_channels
 from .roi_branch import RoiBranch
 
 Key = str | int | Sequence[str | int] | None
@@ -28,9 +28,14 @@ class DistillPoint(nn.Module):
         name: suffix of the losses' names; None: made of the key, or of the student's path.
         stride: pixels per position of both maps; None: as both modules declare it (`output_shape()`), else estimated
             from the maps, which a teacher that pads to a large square defeats.
+        subsample: the distiller gets every `subsample`-th position of both maps and of the mask along both axes, from
+            a random offset, which torch's generator of the CPU draws at each step; 1: all. For maps only.
         teacher_index: which teacher, where there are several.
         roi: the ROI branch that the teacher runs on the student's boxes; `teacher` is then its "backbone".
         classes: channels of student and teacher that mean the same class; None: all.
+
+    Raises:
+        UserError: if `subsample` is below 1.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class DistillPoint(nn.Module):
         weight: float = 1.0,
         name: str | None = None,
         stride: int | None = None,
+        subsample: int = 1,
         teacher_index: int = 0,
         roi: RoiBranch | None = None,
         classes: MatchedClasses | None = None,
@@ -52,8 +58,10 @@ class DistillPoint(nn.Module):
         self.teacher_index, self.roi, self.classes = teacher_index, roi, classes
         self.key = _key_path(key)
         self.teacher_key = self.key if teacher_key is None else _key_path(teacher_key)
-        self.stride = stride
+        self.stride, self.subsample = stride, subsample
         self.name = name or "_".join(map(str, self.key)) or student.replace(".", "_")
+        if subsample < 1:
+            raise UserError(f"distillation point '{self.name}': subsample is {subsample}, expected 1 or more")
 
     def forward(self, student: Any, teacher: Any, image_sizes: list[tuple[int, int]] | None) -> dict[str, Tensor]:
         """Return the distiller's dict with the losses weighted.
@@ -73,6 +81,10 @@ class DistillPoint(nn.Module):
             count = len(image_sizes or ())
             is_map = self.roi is None and all(f.dim() == 4 and len(f) == count for f in pair)
             pair, mask = common_area(*pair, image_sizes, self.stride) if is_map else same_rows(*pair)
+            if self.subsample > 1:
+                if not is_map:
+                    raise ValueError("subsample is for maps (N, C, H, W) of whole images")
+                *pair, mask = subsample(*pair, mask, step=self.subsample)
             outputs = self.distiller(*pair, mask)
         except ValueError as error:
             raise UserError(f"distillation point '{self.name}': {error}") from error

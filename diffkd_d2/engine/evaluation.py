@@ -1,0 +1,113 @@
+"""Evaluate models, and keep the results with their iteration, so that a resumed run knows what was evaluated."""
+
+import json
+import logging
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import instantiate
+from detectron2.engine import hooks
+from detectron2.evaluation import inference_on_dataset, print_csv_format
+from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.utils import comm
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from ..errors import UserError
+from .class_lists import check_class_lists
+from .evaluators import TestSet, build_test_sets, loaders_by_name
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(model: nn.Module, sets: Sequence[TestSet]) -> dict[str, Any]:
+    """Evaluate a plain Detectron2 model.
+
+    Returns:
+        Detectron2's dict of results, task -> metric -> number; of several test sets their name -> that dict. Empty
+        outside the main process.
+    """
+    results = {}
+    for name, loader, evaluators in sets:
+        results[name] = inference_on_dataset(model, loader, list(evaluators))
+        if comm.is_main_process():
+            logger.info(f"results{f' on {name}' if name else ''}:")
+            print_csv_format(results[name])
+    return results if len(sets) > 1 else results[sets[0].name]
+
+
+def evaluate_teachers(cfg: DictConfig) -> None:
+    """Evaluate each teacher on the student's test data; write `results_teacher.json`, `results_teacher1.json`, ...
+
+    Raises:
+        UserError: if the config has no teacher.
+    """
+    nodes = cfg.model.get("teacher") or []
+    if not nodes:
+        raise UserError("the config has no teacher to evaluate: model.teacher is empty")
+    read = OmegaConf.select(cfg.dataloader.test, "mapper.image_format")
+    for i, node in enumerate([nodes] if isinstance(nodes, DictConfig) else nodes):
+        teacher = instantiate(node).to(cfg.train.device)
+        if read:
+            cfg.dataloader.test.mapper.image_format = getattr(teacher, "input_format", None) or read
+        sets = build_test_sets(cfg, teacher)
+        check_class_lists(loaders_by_name(sets), teacher).load_state_dict(getattr(teacher, "class_names", None))
+        write_results(Path(cfg.train.output_dir) / f"results_teacher{i or ''}.json", evaluate(teacher, sets))
+
+
+def write_results(path: Path, results: dict[str, Any]) -> None:
+    """Write results as JSON, whole or not at all; a metric without any object to measure (NaN) is null."""
+    if comm.is_main_process():
+        partial = path.with_suffix(".tmp")
+        partial.write_text(json.dumps(_without_nan(results), indent=2) + "\n")
+        partial.replace(path)
+
+
+def _without_nan(results: Any) -> Any:
+    if isinstance(results, dict):
+        return {name: _without_nan(value) for name, value in results.items()}
+    return None if math.isnan(results) else float(results)
+
+
+class EvalHook(hooks.EvalHook):
+    """Detectron2's EvalHook, which also keeps the latest results with their iteration in `evaluation.json`.
+
+    A checkpoint is written before the evaluation of its iteration. The file tells a resumed run whether that
+    evaluation was done.
+
+    Args:
+        period: iterations between two evaluations; 0 evaluates only at the end.
+        evaluate: returns Detectron2's nested dict of results, empty outside the main process.
+        output_dir: folder of the file.
+    """
+
+    def __init__(self, period: int, evaluate: Callable[[], dict[str, Any]], output_dir: str | Path):
+        super().__init__(period, self._evaluate_and_keep)
+        self.evaluate, self.path = evaluate, Path(output_dir) / "evaluation.json"
+
+    def before_train(self) -> None:
+        """Remove what another run left in the folder."""
+        if self.trainer.start_iter == 0 and comm.is_main_process():
+            self.path.unlink(missing_ok=True)
+
+    def finish_iteration(self) -> None:
+        """Take over the results of this iteration where they are kept; where not, evaluate if that is due."""
+        kept: dict[str, Any] = {}
+        if comm.is_main_process() and self.path.exists():
+            kept = json.loads(self.path.read_text())
+        kept = comm.all_gather(kept)[0]
+        if kept.get("iteration") == self.trainer.iter:
+            self.trainer.storage.put_scalars(**kept["results"], smoothing_hint=False)
+        else:
+            self.after_step()
+
+    def _evaluate_and_keep(self) -> dict[str, Any]:
+        results = self.evaluate()
+        if comm.is_main_process():
+            kept = {k: float(v) for k, v in flatten_results_dict(results).items()}
+            partial = self.path.with_suffix(".tmp")
+            partial.write_text(json.dumps({"iteration": self.trainer.iter, "results": kept}) + "\n")
+            partial.replace(self.path)
+        return results
