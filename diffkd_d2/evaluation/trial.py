@@ -14,6 +14,7 @@ import torch
 from detectron2.evaluation import COCOEvaluator, COCOPanopticEvaluator, DatasetEvaluator, SemSegEvaluator
 from detectron2.structures import Boxes, BoxMode, Instances
 from detectron2.utils import comm
+from detectron2.utils.file_io import PathManager
 from PIL import Image
 
 from ..data.images import require_files
@@ -158,8 +159,9 @@ def _try_segmentation(evaluator: SemSegEvaluator, folder: Path) -> str:
     images = list(evaluator.input_file_to_gt_file)[:IMAGES]
     if comm.is_main_process():
         for image in images:
-            with Image.open(evaluator.input_file_to_gt_file[image].rpartition("://")[2]) as label_map:
-                width, height = label_map.size
+            label_map = evaluator.input_file_to_gt_file[image]
+            with PathManager.open(label_map, "rb") as file, Image.open(file) as opened:
+                width, height = opened.size
             # Class 0 everywhere: a view, since scores of all classes would be large.
             scores = torch.arange(evaluator._num_classes, 0, -1)[:, None, None].expand(-1, height, width)
             evaluator.process([{"file_name": image}], [{"sem_seg": scores}])
