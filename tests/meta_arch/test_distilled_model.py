@@ -127,7 +127,7 @@ def test_a_subsampled_point_takes_the_same_positions_of_all_maps():
     positions = torch.arange(10.0 * 14).view(1, 1, 10, 14)
     p2, seen = DistillPoint("s", "t", KeepInputs(), stride=4, subsample=2), set()
     for _ in range(20):
-        p2(positions, positions + 1000, [(40, 52)])  # the last column of maps of 10x14 is padding
+        p2(positions, positions + 1000, images((40, 52)))  # the last column of maps of 10x14 is padding
         student, teacher, mask = p2.distiller.inputs
         assert torch.equal(teacher, student + 1000) and torch.equal(mask[0, 0], student[0, 0] % 14 < 13)
         offset = student[0, 0, 0, 0].item()
@@ -138,7 +138,7 @@ def test_a_subsampled_point_takes_the_same_positions_of_all_maps():
 
 def test_a_map_smaller_than_the_step_keeps_a_position():
     p2 = DistillPoint("s", "t", KeepInputs(), stride=4, subsample=3)
-    p2(torch.randn(2, 3, 1, 2), torch.randn(2, 3, 1, 2), [(4, 8), (4, 8)])
+    p2(torch.randn(2, 3, 1, 2), torch.randn(2, 3, 1, 2), images((4, 8), (4, 8)))
     assert p2.distiller.inputs[0].shape == (2, 3, 1, 1)
 
 
@@ -147,7 +147,7 @@ def test_subsampling_wants_maps_and_a_step_of_one_or_more():
         DistillPoint("s", "t", KeepInputs(), key="p2", subsample=0)
     rows = DistillPoint("s", "t", KeepInputs(), name="logits", subsample=2)
     with pytest.raises(UserError, match="point 'logits': subsample is for maps"):
-        rows(torch.randn(4, 3), torch.randn(4, 3), [(8, 8)])
+        rows(torch.randn(4, 3), torch.randn(4, 3), images(*[(8, 8)] * 4))
 
 
 class KeepInputs(nn.Module):
