@@ -46,11 +46,16 @@ def read_header(file_name: str) -> Header:
         OSError: if there is no such file, or it is no image.
     """
     with PathManager.open(file_name, "rb") as file, Image.open(file) as image:
-        decoders = str(getattr(image, "tile", ""))  # gone once the image is loaded, as getexif may do
-        # A PNG without EXIF before its pixels would be decoded to look for it behind them.
-        exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
-        orientation = exif.get(_ORIENTATION, 1)
-        return Header(image.size, orientation if orientation in range(1, 9) else 1, image.mode, decoders)
+        return header_of(image)
+
+
+def header_of(image: Image.Image) -> Header:
+    """Return the header of an image that is open and not decoded yet."""
+    decoders = str(getattr(image, "tile", ""))  # gone once the image is decoded, as getexif may do
+    # A PNG without EXIF before its pixels would be decoded to look for it behind them.
+    exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+    orientation = exif.get(_ORIENTATION, 1)
+    return Header(image.size, orientation if orientation in range(1, 9) else 1, image.mode, decoders)
 
 
 def require_8_bits(header: Header) -> None:

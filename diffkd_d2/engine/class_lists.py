@@ -7,7 +7,7 @@ from typing import Any
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from torch import nn
 
-from ..distillers import DIST, KD
+from ..distillers import DIST, DKD, KD, QualityFocalKD
 from ..errors import UserError
 from ..meta_arch.distill_point import DistillPoint
 from ..meta_arch.distilled_model import DistilledModel
@@ -174,7 +174,8 @@ def _require_equal(source: str, names: list[str] | None, other: str, others: lis
 
 
 def _on_logits(point: DistillPoint) -> bool:
-    return isinstance(point.distiller, KD | DIST) or bool(getattr(point.distiller, "logits", False))
+    distiller = point.distiller
+    return isinstance(distiller, KD | DKD | DIST | QualityFocalKD) or bool(getattr(distiller, "logits", False))
 
 
 def _short(names: list[str]) -> str:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from small_data import SIZE, coco, evaluation_loader, register_coco, train_loader, write_image
 
+from diffkd_d2.classification.datasets import LabelledImages, image_folder
 from diffkd_d2.data.annotations import NamedErrors
 from diffkd_d2.data.images import read_header, require_8_bits, sample
 from diffkd_d2.engine.preflight import build_loader
@@ -124,3 +125,12 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
     (tmp_path / "0.jpg").write_bytes(io.BytesIO(b"no image").getvalue())
     with pytest.raises(UserError, match=r"0\.jpg \(image_id 1\): UnidentifiedImageError"):
         build_loader(train_loader(name))
+
+
+def test_a_deep_image_of_a_class_folder_is_skipped_with_the_reason(tmp_path):
+    for i, content in enumerate((encoded(".png", DEEP), encoded(".png", DEEP.astype(np.uint8)))):
+        (tmp_path / "train" / f"class{i}").mkdir(parents=True)
+        (tmp_path / "train" / f"class{i}" / "0.png").write_bytes(content)
+    images = LabelledImages(image_folder(str(tmp_path), "train"), transform=np.asarray, train=False)
+    assert "0.png (it has more than 8 bits a channel" in images[0]["skipped"][0]
+    assert images[1]["skipped"] == [] and images[1]["label"] == 1
