@@ -136,8 +136,9 @@ def _count_of_roi_heads(heads: nn.Module) -> int | None:
 
 
 def _count_of_segmentor(head: nn.Module) -> int | None:
-    if isinstance(getattr(head, "num_classes", None), int):
-        return head.num_classes
+    own = getattr(head, "num_classes", None)
+    if isinstance(own, int):
+        return own
     inner = getattr(head, "coarse_sem_seg_head", None)  # PointRend's
     if inner is not None:
         return _count_of_segmentor(inner)

@@ -17,12 +17,12 @@ from torch import nn
 
 from ..errors import UserError
 from .class_lists import check_class_lists
-from .evaluators import TestSet, build_test_sets, loaders_by_name
+from .evaluators import EvaluationSet, build_test_sets, loaders_by_name
 
 logger = logging.getLogger(__name__)
 
 
-def evaluate(model: nn.Module, sets: Sequence[TestSet]) -> dict[str, Any]:
+def evaluate(model: nn.Module, sets: Sequence[EvaluationSet]) -> dict[str, Any]:
     """Evaluate a plain Detectron2 model.
 
     Returns:

@@ -29,17 +29,15 @@ from .preflight import build_loader, check_image_format
 logger = logging.getLogger(__name__)
 
 
-class TestSet(NamedTuple):
+class EvaluationSet(NamedTuple):
     """A test set: its name ("" where the config has none), its loader, and what judges a model on it."""
-
-    __test__ = False  # for pytest
 
     name: str
     loader: Any
     evaluators: list[DatasetEvaluator]
 
 
-def build_test_sets(cfg: DictConfig, model: nn.Module) -> list[TestSet]:
+def build_test_sets(cfg: DictConfig, model: nn.Module) -> list[EvaluationSet]:
     """Build the loader and the evaluators of each test set in `dataloader.test.dataset.names`, and try them.
 
     The evaluators of a set are `dataloader.evaluator`, one or a list; where they take `dataset_name` from
@@ -67,12 +65,12 @@ def build_test_sets(cfg: DictConfig, model: nn.Module) -> list[TestSet]:
     return sets
 
 
-def loaders_by_name(sets: Sequence[TestSet]) -> dict[str, Any]:
+def loaders_by_name(sets: Sequence[EvaluationSet]) -> dict[str, Any]:
     """Return the loaders under what an error calls them."""
     return {f"the test data {name}".rstrip(): loader for name, loader, _ in sets}
 
 
-def try_outputs(model: nn.Module, sets: Sequence[TestSet]) -> None:
+def try_outputs(model: nn.Module, sets: Sequence[EvaluationSet]) -> None:
     """Let the evaluators take what the model makes of the first image of each test set of dataset dicts.
 
     The state of the random generators and of the evaluators is as before.
@@ -104,11 +102,11 @@ def _require_fields(evaluator: DatasetEvaluator, output: dict[str, Any]) -> None
             raise UserError(f"tasks has '{task}', but the model predicts no {fields[task]}")
 
 
-def _build_test_set(name: str, node: DictConfig) -> TestSet:
+def _build_test_set(name: str, node: DictConfig) -> EvaluationSet:
     loader = build_loader(node.test)
     nodes = node.evaluator if isinstance(node.evaluator, ListConfig) else [node.evaluator]
     evaluators = [_build_evaluator(evaluator, loader, name) for evaluator in nodes]
-    return TestSet(name, loader, evaluators)
+    return EvaluationSet(name, loader, evaluators)
 
 
 def _build_evaluator(node: DictConfig, loader: Any, name: str) -> DatasetEvaluator:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,8 +31,8 @@ def load_teacher(
     if not weights:
         raise UserError("the teacher has no weights: set model.teacher.weights to its checkpoint")
     checkpointer = Checkpointer(model)
-    # The classes that it was trained on, where the checkpoint names them.
-    model.class_names = checkpointer.load(weights).get("classes")
+    trained_on: Any = checkpointer.load(weights).get("classes")
+    model.class_names = trained_on  # what `check_logit_classes` compares
     require_all_keys(checkpointer.incompatible, f"teacher checkpoint {weights}", tuple(expected_missing))
     state = model.state_dict()
     if input_format is not None:
