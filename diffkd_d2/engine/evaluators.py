@@ -22,7 +22,7 @@ from ..data.coco_json import checked_evaluator_json
 from ..data.images import require_files, sample
 from ..data.label_maps import ReadableLabelMaps
 from ..data.loaders import dataset_names
-from ..errors import UserError, nearest
+from ..errors import ProjectError, UserError, nearest
 from ..evaluation.trial import try_evaluator
 from .loaders import build_loader, check_image_format
 
@@ -156,7 +156,7 @@ def _one_line(what: str, shipped: bool) -> Iterator[None]:
         raise UserError(f"{what}: {error.filename or error} is not there") from error
     except Exception as error:
         if not shipped:
-            raise
+            raise ProjectError(f"{what}: {type(error).__name__}: {error}") from error
         raise UserError(f"{what}: {type(error).__name__}: {error}") from error
 
 
