@@ -27,6 +27,7 @@ from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
+from diffkd_d2.engine.balance import BalanceHook
 from diffkd_d2.engine.compilation import compile_distillers
 from diffkd_d2.engine.config import argument_parser, load_config, parse_arguments
 from diffkd_d2.engine.evaluation import EvalHook, build_test_loader, evaluate, evaluate_teachers, write_results
@@ -91,6 +92,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
             results.update({f"{task}_ema": values for task, values in of_average.items()})
         return results
 
+    window = [cfg.distill[key] for key in ("start_iter", "warmup_iters", "stop_iter")]
+    balance = cfg.distill.get("balance")
     writers = default_writers(cfg.train.output_dir, cfg.train.max_iter) if main else []
     eval_hook = EvalHook(cfg.train.eval_period, evaluate_student, output_dir)
     writer_hooks = [hooks.PeriodicWriter(writers, period=cfg.train.log_period)] if main else []
@@ -99,8 +102,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
             PositionHook(loader, seed, cfg.train.accumulate),
             hooks.IterationTimer(),
             hooks.LRScheduler(scheduler=lr_multiplier),
-            DistillHook(model, **cfg.distill, period=cfg.train.log_period),
-            GradientReportHook(model, cfg.distill.start_iter),
+            DistillHook(model, *window, period=cfg.train.log_period),
+            GradientReportHook(model, window[0]) if balance is None else BalanceHook(model, balance, window[0]),
             NormalizerHook(model.student),
             average,
             PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
