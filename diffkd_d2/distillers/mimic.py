@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from ..diffusion import Conv1x1, Standardize, channels_last
 from .losses import check_channels, masked_mse, visible
+from .ranges import require_at_least
 
 
 class Mimic(nn.Module):
@@ -12,10 +13,14 @@ class Mimic(nn.Module):
     Args:
         student_channels: Cs.
         teacher_channels: Ct.
+
+    Raises:
+        ValueError: if one of them is below 1.
     """
 
     def __init__(self, student_channels: int, teacher_channels: int):
         super().__init__()
+        require_at_least(1, student_channels=student_channels, teacher_channels=teacher_channels)
         self.student_channels, self.teacher_channels = student_channels, teacher_channels
         self.standardize = Standardize(teacher_channels)
         self.align = Conv1x1(student_channels, teacher_channels)

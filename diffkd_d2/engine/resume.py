@@ -141,6 +141,8 @@ class MetricsHook(HookBase):
         # Left to itself it keeps a million values of each scalar; the writers look at no more than the last 1,000.
         self.trainer.storage.histories().default_factory = partial(HistoryBuffer, max_length=LONGEST)
         if self._loaded is None:
+            if self.json_writer is not None:  # what another run left, or this one before its first checkpoint
+                cut_metrics(self.path, -1)
             return
         state, storage, start = self._loaded, self.trainer.storage, self.trainer.iter
         for name, values in state["values"].items():
@@ -187,8 +189,6 @@ def load_weights(
     """
     if resume and checkpointer.resume():
         return trainer.iter + 1
-    if resume and comm.is_main_process():  # what a run wrote that died before its first checkpoint
-        cut_metrics(Path(cfg.train.output_dir) / "metrics.json", -1)
     checkpointer.load(cfg.train.init_checkpoint, checkpointables=[])
     if cfg.train.inherit:
         if not model.teachers:

@@ -133,6 +133,9 @@ class Trainer(SimpleTrainer):
         iteration = state_dict["iteration"]
         if not isinstance(iteration, int) or not 0 <= iteration < 1 << 40:
             raise ValueError(f"the iteration is {iteration!r}")
+        # Whether the optimizer is fused is the config's choice; a checkpoint would bring its own.
+        for saved, group in zip(state_dict["optimizer"]["param_groups"], self.optimizer.param_groups, strict=False):
+            saved["fused"] = group.get("fused")
         super().load_state_dict(state_dict)
         for parameter, state in self.optimizer.state.items():
             for name, value in state.items():

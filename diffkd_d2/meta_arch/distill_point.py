@@ -161,9 +161,8 @@ class DistillPoint(nn.Module):
             if stride is None:
                 raise ValueError("subsample is for maps (N, C, H, W) of whole images")
             maps = {k: v for k, v in needed.items() if v.dim() == 4}
-            thinned = subsample(student, teacher, mask, *maps.values(), step=self.subsample)
-            needed |= dict(zip(maps, thinned[3:], strict=True))
-            return self.distiller(*thinned[:3], **needed)
+            student, teacher, mask, *thinned = subsample(student, teacher, mask, *maps.values(), step=self.subsample)
+            needed |= dict(zip(maps, thinned, strict=True))
         return self.distiller(student, teacher, mask, **needed)
 
     def _error(self, what: object) -> UserError:

@@ -1,35 +1,40 @@
-"""Small models of the families that Detectron2 configures lazily or keeps in projects."""
+"""One small pair of each model family of a small size, and weights for a teacher that nobody has trained."""
+
+from pathlib import Path
 
 import torch
-from detectors import CLASSES, FPN
-from detectron2.config import instantiate
-from detectron2.layers import ShapeSpec
-from detectron2.model_zoo import get_config
+from detectron2.utils.env import seed_all_rng
+from two_steps import build_offline
 
-from diffkd_d2.modeling.yaml_model import yaml_model
+from diffkd_d2.engine.config import load_config
 
-DEEPLAB = "detectron2.projects.deeplab.add_deeplab_config"
-BACKBONE = [
-    *("MODEL.RESNETS.NORM", "BN", "MODEL.BACKBONE.FREEZE_AT", 0, "MODEL.RESNETS.STEM_OUT_CHANNELS", 16),
-    *("MODEL.RESNETS.WIDTH_PER_GROUP", 8, "MODEL.RESNETS.RES2_OUT_CHANNELS", 16, "MODEL.RESNETS.RES5_DILATION", 2),
-    *("MODEL.BACKBONE.NAME", "build_resnet_deeplab_backbone", "DATASETS.TRAIN", ("no_dataset",)),
-    *("MODEL.SEM_SEG_HEAD.ASPP_CHANNELS", 16, "MODEL.SEM_SEG_HEAD.CONVS_DIM", 16, "MODEL.SEM_SEG_HEAD.NORM", "BN"),
-    *("MODEL.SEM_SEG_HEAD.NUM_CLASSES", CLASSES, "MODEL.SEM_SEG_HEAD.ASPP_DILATIONS", [1, 2, 3]),
-]
-RCNN_C5 = "COCO-Detection/faster_rcnn_R_50_DC5_1x.yaml"
+# Config without its suffix -> the tasks that its evaluation reports.
+DETECTORS = {
+    "configs/shapes/diffkd_retinanet_r18": {"bbox"},
+    "configs/shapes/diffkd_faster_rcnn_r18_from_retinanet": {"bbox"},
+    "configs/shapes/diffkd_semantic_fpn_r18": {"sem_seg"},
+    "tests/configs_for_tests/diffkd_fcos_r18": {"bbox"},
+    "tests/configs_for_tests/diffkd_cascade_rcnn_r18": {"bbox"},
+    "configs/shapes/diffkd_mask_rcnn_r18_from_retinanet": {"bbox", "segm"},
+    "tests/configs_for_tests/diffkd_keypoint_rcnn_r18": {"bbox", "keypoints"},
+    "tests/configs_for_tests/diffkd_point_rend_r18": {"bbox", "segm"},
+    "tests/configs_for_tests/diffkd_mask_rcnn_r18_from_vitdet": {"bbox", "segm"},
+    "configs/shapes/diffkd_panoptic_fpn_r18": {"bbox", "segm", "sem_seg", "panoptic_seg"},
+    "tests/configs_for_tests/diffkd_semantic_fpn_logits_r18": {"sem_seg"},
+    "tests/configs_for_tests/diffkd_deeplab_v3_r18": {"sem_seg"},
+    "tests/configs_for_tests/diffkd_deeplab_v3_plus_r18": {"sem_seg"},
+    "tests/configs_for_tests/diffkd_panoptic_deeplab_r18": {"panoptic_seg"},
+}
+CLASSIFIERS = [f"configs/shapes_cls/{name}_resnet10" for name in ("alone", "kd", "dist", "diffkd")]
+# What the default suite resumes; the others are faults.
+QUICK = ["configs/shapes/diffkd_faster_rcnn_r18_from_retinanet", "configs/shapes/diffkd_semantic_fpn_r18"]
 
 
-def deeplab_v3() -> torch.nn.Module:
-    head = ("MODEL.SEM_SEG_HEAD.NAME", "DeepLabV3Head", "MODEL.SEM_SEG_HEAD.IN_FEATURES", ["res5"])
-    options = [*BACKBONE, *head, "MODEL.SEM_SEG_HEAD.COMMON_STRIDE", 16, "MODEL.META_ARCHITECTURE", "SemanticSegmentor"]
-    return yaml_model(RCNN_C5, options, extend=[DEEPLAB])
-
-
-def fcos() -> torch.nn.Module:
-    model = get_config("common/models/fcos.py").model
-    model.backbone.bottom_up.freeze_at = 0
-    model.num_classes, model.head.conv_dims = CLASSES, [FPN]
-    model.backbone.out_channels = model.backbone.top_block.in_channels = model.backbone.top_block.out_channels = FPN
-    model.head.input_shape = [ShapeSpec(channels=FPN)] * 5
-    model.backbone.bottom_up.stages.depth, model.backbone.bottom_up.stages.norm = 50, "BN"
-    return instantiate(model)
+def random_teacher(name: str, path: Path) -> list[str]:
+    """Write random weights of a config's teacher; return the overrides that use them, none without a teacher."""
+    cfg = load_config(f"{name}.py", [])
+    if not cfg.model.get("teacher"):
+        return []
+    seed_all_rng(0)
+    torch.save({"model": build_offline(cfg.model.teacher.model).state_dict()}, path)
+    return [f"model.teacher.weights={path}"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 from detectors import CLASSES, FASTER, FPN, RETINANET, SEMANTIC, build, train_two_steps
-from families import deeplab_v3, fcos
+from small_models import deeplab_v3, fcos
 from torch import nn
 
 from diffkd_d2.distillers import (

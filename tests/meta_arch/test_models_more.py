@@ -9,7 +9,7 @@ from detectron2.config import LazyCall as L
 from detectron2.config import instantiate
 from detectron2.layers import ShapeSpec
 from detectron2.model_zoo import get_config
-from families import BACKBONE, DEEPLAB, RCNN_C5, deeplab_v3, fcos
+from small_models import BACKBONE, DEEPLAB, RCNN_C5, deeplab_v3, fcos
 
 from diffkd_d2.distillers import DiffKD
 from diffkd_d2.evaluation.third_party import provide_panopticapi
