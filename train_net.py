@@ -11,8 +11,6 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from diffkd_d2.errors import UserError
-
 try:
     from diffkd_d2 import _detectron2  # noqa: F401
 except ImportError as error:
@@ -24,6 +22,7 @@ from detectron2.utils import comm
 from omegaconf import DictConfig
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
+from diffkd_d2.checkpoint.run_folder import Run
 from diffkd_d2.engine.balance import BalanceHook
 from diffkd_d2.engine.build import build
 from diffkd_d2.engine.compilation import compile_distillers
@@ -39,9 +38,10 @@ from diffkd_d2.engine.plan import log_plan
 from diffkd_d2.engine.preemption import PreemptionHook
 from diffkd_d2.engine.preflight import preflight
 from diffkd_d2.engine.report import build_writers, log_parameters, log_recipe
-from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook, load_weights
+from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook
 from diffkd_d2.engine.teacher_check import report_teacher_reached
 from diffkd_d2.engine.trainer import Trainer
+from diffkd_d2.engine.weights import load_for_evaluation, load_weights, run_settings, start_folder
 from diffkd_d2.modeling.fold import fold_frozen_norms
 
 
@@ -75,7 +75,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         max_skipped=cfg.train.max_skipped,
         drop_distill=cfg.train.drop_distill,
     )
-    parts = {"distillers": model.points, "trainer": trainer}
+    run = Run(cfg.train.output_dir, [point.name for point in model.points], run_settings(cfg, lr_multiplier))
+    parts = {"run": run, "distillers": model.points, "trainer": trainer}
     average = None
     if cfg.train.ema_decay is not None:
         average = AverageHook(model.student, cfg.train.ema_decay, output_dir / "model_ema.pth")
@@ -119,6 +120,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     if args.dry_run:
         log_plan(cfg, model, {"train": loader, "test": test_loader}, maps, batches, start_iter)
         return
+    if start_iter == 0:
+        start_folder(cfg, args.resume)
     try:
         trainer.train(start_iter, cfg.train.max_iter)
     except TooManySkippedError:
@@ -133,12 +136,7 @@ def do_test(cfg: DictConfig) -> None:
     """Evaluate the student from `train.init_checkpoint`, or from the output folder's last checkpoint."""
     student = build(cfg.model.student, "model.student").to(cfg.train.device)
     checkpointer = Checkpointer(student, cfg.train.output_dir)
-    path = cfg.train.init_checkpoint
-    if not path and checkpointer.has_checkpoint():
-        path = checkpointer.get_checkpoint_file()
-    if not path:
-        raise UserError(f"nothing to evaluate: no train.init_checkpoint, no checkpoint in {cfg.train.output_dir}")
-    checkpointer.load(path, checkpointables=[])
+    load_for_evaluation(checkpointer, cfg.train.init_checkpoint, cfg.train.expected_missing)
     results = evaluate(cfg, student, build_test_loader(cfg, student))
     write_results(Path(cfg.train.output_dir) / "results.json", results)
 

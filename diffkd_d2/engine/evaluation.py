@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ..errors import UserError
+from ..modeling.teacher import require_loaded
 from .build import build
 from .loaders import build_loader, check_classes, check_image_format
 
@@ -70,6 +71,7 @@ def evaluate_teachers(cfg: DictConfig) -> None:
         raise UserError("the config has no teacher to evaluate: model.teacher is empty")
     for i, node in enumerate([nodes] if isinstance(nodes, DictConfig) else nodes):
         teacher = build(node, "model.teacher").to(cfg.train.device)
+        require_loaded([teacher])
         results = evaluate(cfg, teacher, build_teacher_loader(cfg, teacher))
         write_results(Path(cfg.train.output_dir) / f"results_teacher{i or ''}.json", results)
 

@@ -19,6 +19,7 @@ from torch.multiprocessing import ProcessExitedException
 
 from ..errors import UserError, one_line_errors
 from .preemption import EXIT_CODE, pass_on_sigterm
+from .weights import claim_output_folder
 
 
 def check_gpus(wanted: int, machines: int = 1) -> None:
@@ -38,11 +39,13 @@ def set_up(cfg: DictConfig, args: Namespace) -> None:
     """Prepare a process for a run: its device, the output folder, the log, the seed.
 
     Raises:
-        UserError: if nothing can be written into the output folder.
+        UserError: if nothing can be written into the output folder, or it holds another run.
     """
     if not (args.num_gpus and torch.cuda.is_available()):
         cfg.train.device = "cpu"
     make_output_dir(cfg.train.output_dir)
+    if not (args.eval_only or args.eval_teacher or args.dry_run):
+        claim_output_folder(cfg, args.resume)
     default_setup(cfg, args)
     setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="diffkd_d2")
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from ..errors import UserError
 from ..meta_arch.distilled_model import DistilledModel
+from ..modeling.teacher import require_loaded
 from .loaders import check_image_format
 from .teacher_check import check_teachers
 from .teacher_maps import Variance, report_teacher_maps, watch_teacher_maps
@@ -36,6 +37,7 @@ def preflight(
     Raises:
         UserError: from the first check that fails.
     """
+    require_loaded(model.teachers)
     check_weights(model)
     check_window(cfg, has_points=len(model.points) > 0)
     check_image_format(cfg.dataloader.train, model.student)

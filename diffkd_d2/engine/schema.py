@@ -50,7 +50,10 @@ class Train(Closed):
     """`configs/common/train.py`, where a comment explains each."""
 
     output_dir: Annotated[str, Field(min_length=1)]
+    overwrite: bool = False
     init_checkpoint: str
+    init_prefix: str = ""
+    expected_missing: list[str] | str = []
     inherit: list[str] | str
     max_iter: PositiveInt
     seed: Annotated[int, Field(ge=-1, lt=2**63)]
