@@ -84,11 +84,14 @@ def _data(loader: Any, node: DictConfig) -> list[str]:
 
 
 def _points(model: DistilledModel, maps: dict[str, list[Variance]]) -> list[str]:
-    return [
-        f"{point.name}: {point.student} <- {point.teacher}, {type(point.distiller).__name__}, weight {point.weight:g}, "
-        f"stride {', '.join(str(s or 'by the maps') for s in point.strides)}, teacher's {', '.join(str(m.shape) for m in maps.get(point.name, ()))}"
-        for point in model.points
-    ] or ["none: training is that of the bare student"]
+    lines = []
+    for point in model.points:
+        strides = ", ".join(str(stride or "by the maps") for stride in point.strides)
+        shapes = ", ".join(str(m.shape) for m in maps.get(point.name, ()))
+        kind = type(point.distiller).__name__
+        where = f"{point.name}: {point.student} <- {point.teacher}"
+        lines.append(f"{where}, {kind}, weight {point.weight:g}, stride {strides}, teacher's {shapes}")
+    return lines or ["none: training is that of the bare student"]
 
 
 def _window(cfg: DictConfig, model: DistilledModel) -> str:
