@@ -1,146 +1,64 @@
 #!/usr/bin/env python
-"""Train or evaluate a model that a LazyConfig describes: a student with a teacher, or either alone.
+"""Train or evaluate what a config describes: a student with a teacher, or either alone.
 
 python train_net.py --config-file configs/coco/diffkd_r50.py --num-gpus 8
 torchrun --nproc-per-node 2 train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py
 python train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py --eval-teacher
+python train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py --dry-run
 """
 
-import json
-import os
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
+from argparse import Namespace
 from pathlib import Path
-
-import torch
-import torch.distributed as dist
-from omegaconf import DictConfig, OmegaConf
-from torch import nn
-from torch.multiprocessing import ProcessExitedException
-
-from diffkd_d2.errors import UserError, one_line_errors
 
 try:
     from diffkd_d2 import _detectron2  # noqa: F401
 except ImportError as error:
     sys.exit(f"error: {error}")
 
-from detectron2.config import instantiate
-from detectron2.engine import default_argument_parser, default_setup, default_writers, hooks, launch
+from detectron2.engine import hooks
 from detectron2.engine.defaults import create_ddp_model
-from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
+from omegaconf import DictConfig
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
+from diffkd_d2.checkpoint.run_folder import Run
+from diffkd_d2.engine.build import build
 from diffkd_d2.engine.compilation import compile_distillers
-from diffkd_d2.engine.config import load_config
-from diffkd_d2.engine.gradient_report import LossScaleHook
+from diffkd_d2.engine.config import argument_parser, load_config, parse_arguments
+from diffkd_d2.engine.evaluation import EvalHook, build_test_loader, evaluate, evaluate_teachers, write_results
+from diffkd_d2.engine.gradient_report import GradientReportHook
 from diffkd_d2.engine.guard import TooManySkippedError
 from diffkd_d2.engine.hooks import AverageHook, DistillHook, PeriodicCheckpointer
-from diffkd_d2.engine.launch import check_gpus, join_machines, join_torchrun, leave_group
+from diffkd_d2.engine.launch import launch, set_up
+from diffkd_d2.engine.loaders import build_loader
 from diffkd_d2.engine.optimizer import scale_learning_rate
-from diffkd_d2.engine.preemption import EXIT_CODE, PreemptionHook, pass_on_sigterm
-from diffkd_d2.engine.preflight import (
-    build_loader,
-    check_classes,
-    check_image_format,
-    try_points,
-    warn_of_random_weights,
-)
-from diffkd_d2.engine.report import log_parameters, log_recipe
-from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook, cut_metrics
+from diffkd_d2.engine.plan import log_plan
+from diffkd_d2.engine.preemption import PreemptionHook
+from diffkd_d2.engine.preflight import preflight
+from diffkd_d2.engine.report import build_writers, log_parameters, log_recipe
+from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook
+from diffkd_d2.engine.teacher_check import report_teacher_reached
 from diffkd_d2.engine.trainer import Trainer
-from diffkd_d2.modeling.teacher import inherit
+from diffkd_d2.engine.weights import load_for_evaluation, load_weights, run_settings, start_folder
+from diffkd_d2.modeling.fold import fold_frozen_norms
 
 
-def argument_parser() -> ArgumentParser:
-    """Detectron2's options and `--eval-teacher`."""
-    parser = default_argument_parser(epilog=__doc__)
-    parser.add_argument("--eval-teacher", action="store_true", help="evaluate the teacher on the student's test data")
-    return parser
-
-
-def build_test_loader(cfg, model: nn.Module) -> Iterable:
-    """Return the loader of the config's test data, for a model that must fit its images."""
-    check_image_format(cfg.dataloader.test, model)
-    loader = build_loader(cfg.dataloader.test)
-    check_classes(loader, model)
-    return loader
-
-
-def evaluate(cfg, model: nn.Module, loader: Iterable) -> dict:
-    """Evaluate a plain Detectron2 model; return Detectron2's dict of results."""
-    results = inference_on_dataset(model, loader, instantiate(cfg.dataloader.evaluator))
-    if comm.is_main_process():
-        print_csv_format(results)
-    return results
-
-
-def write_results(cfg, results: dict, name: str = "results.json") -> None:
-    """Write the final evaluation into the output folder; a crash leaves the former file."""
-    if comm.is_main_process():
-        path = Path(cfg.train.output_dir) / name
-        partial = path.with_suffix(".tmp")
-        # JSON has no NaN: a metric without any object to measure is null.
-        text = json.dumps(results, indent=2, default=float).replace("NaN", "null")
-        partial.write_text(text + "\n")
-        partial.replace(path)
-
-
-def training_hooks(cfg, model: nn.Module, loader, seed: int, lr_multiplier, checkpointer, more: list, evaluate) -> list:
-    """Return what runs around each step, in order; `more` stands before the checkpointer."""
-    main = comm.is_main_process()
-    writers = default_writers(cfg.train.output_dir, cfg.train.max_iter) if main else []
-    # What stands behind the checkpoint is made up for on resume.
-    behind = [hooks.EvalHook(cfg.train.eval_period, evaluate)]
-    behind += [hooks.PeriodicWriter(writers, period=cfg.train.log_period)] if main else []
-    return [
-        PositionHook(loader, seed, cfg.train.accumulate),
-        hooks.IterationTimer(),
-        hooks.LRScheduler(scheduler=lr_multiplier),
-        DistillHook(model, **cfg.distill, period=cfg.train.log_period),
-        LossScaleHook(model, cfg.distill.start_iter),
-        NormalizerHook(model.student),
-        *more,
-        PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
-        PreemptionHook(checkpointer, cfg.train.device),
-        *behind,
-        MetricsHook(cfg.train.output_dir, writers, behind),
-    ]
-
-
-def load_weights(args: Namespace, cfg, model: nn.Module, checkpointer: Checkpointer, trainer: Trainer) -> int:
-    """Load what a run starts from, its last checkpoint or initial weights; return the first iteration."""
-    if args.resume and checkpointer.resume():
-        return trainer.iter + 1
-    if args.resume and comm.is_main_process():  # what a run wrote that died before its first checkpoint
-        cut_metrics(Path(cfg.train.output_dir) / "metrics.json", -1)
-    checkpointer.load(cfg.train.init_checkpoint, checkpointables=[])
-    if cfg.train.inherit:
-        if not model.teachers:
-            raise UserError(f"train.inherit is {list(cfg.train.inherit)}, but there is no teacher to inherit from")
-        inherit(model.student, model.teachers[0], cfg.train.inherit)
-    warn_of_random_weights(cfg.train.init_checkpoint, model.student)
-    return 0
-
-
-def do_train(args: Namespace, cfg) -> None:
+def do_train(args: Namespace, cfg: DictConfig) -> None:
     """Train the student and evaluate it at the end."""
+    output_dir = Path(cfg.train.output_dir)
+    main, distill = comm.is_main_process(), cfg.distill
     seed = cfg.train.seed if cfg.train.seed >= 0 else comm.shared_random_seed()
-    model = instantiate(cfg.model).to(cfg.train.device)
+    model = build(cfg.model, "model").to(cfg.train.device)
     cfg.optimizer.params.model = model
     learning_rate = scale_learning_rate(cfg)
-    optimizer = instantiate(cfg.optimizer)
+    optimizer = build(cfg.optimizer, "optimizer")
+    lr_multiplier = build(cfg.lr_multiplier, "lr_multiplier")
+
+    loader, test_loader = build_loader(cfg.dataloader.train), build_test_loader(cfg, model.student)
     log_parameters(model, optimizer)
-    check_image_format(cfg.dataloader.train, model.student)
-    loader = build_loader(cfg.dataloader.train)
-    lr_multiplier = instantiate(cfg.lr_multiplier)
     log_recipe(cfg, learning_rate, loader, model, lr_multiplier)
-    # Now, not after a week: what is missing for the evaluation shall end the run here.
-    test_loader = build_test_loader(cfg, model.student)
-    batches = try_points(model, loader)
+    batches, maps = preflight(cfg, model, loader)
     if cfg.train.compile:
         compile_distillers(model.points)
 
@@ -156,110 +74,81 @@ def do_train(args: Namespace, cfg) -> None:
         max_skipped=cfg.train.max_skipped,
         drop_distill=cfg.train.drop_distill,
     )
-    ema = []
+    run = Run(cfg.train.output_dir, [point.name for point in model.points], run_settings(cfg, lr_multiplier))
+    parts = {"run": run, "distillers": model.points, "trainer": trainer}
+    average = None
     if cfg.train.ema_decay is not None:
-        ema = [AverageHook(model.student, cfg.train.ema_decay, Path(cfg.train.output_dir) / "model_ema.pth")]
-    more = {"ema": ema[0].average} if ema else {}
-    checkpointer = Checkpointer(model.student, cfg.train.output_dir, distillers=model.points, trainer=trainer, **more)
+        average = AverageHook(model.student, cfg.train.ema_decay, output_dir / "model_ema.pth")
+        parts["ema"] = average.average
+    checkpointer = Checkpointer(model.student, cfg.train.output_dir, **parts)
     results: dict = {}
 
     def evaluate_student() -> dict:
         results.update(evaluate(cfg, model.student, test_loader))
-        for hook in ema:
-            of_average = evaluate(cfg, hook.average.module, test_loader)
+        if average:
+            of_average = evaluate(cfg, average.average.module, test_loader)
             results.update({f"{task}_ema": values for task, values in of_average.items()})
         return results
 
-    trainer.register_hooks(training_hooks(cfg, model, loader, seed, lr_multiplier, checkpointer, ema, evaluate_student))
-    start_iter = load_weights(args, cfg, model, checkpointer, trainer)
+    writers = build_writers(cfg.train.output_dir, cfg.train.max_iter) if main and not args.dry_run else []
+    eval_hook = EvalHook(cfg.train.eval_period, evaluate_student, output_dir)
+    writer_hooks = [hooks.PeriodicWriter(writers, period=cfg.train.log_period)] if main else []
+    trainer.register_hooks(
+        [
+            PositionHook(loader, seed, cfg.train.accumulate),
+            hooks.IterationTimer(),
+            hooks.LRScheduler(scheduler=lr_multiplier),
+            DistillHook(model, distill.start_iter, distill.warmup_iters, distill.stop_iter, cfg.train.log_period),
+            GradientReportHook(model, distill.start_iter),
+            NormalizerHook(model.student),
+            average,
+            PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
+            PreemptionHook(checkpointer, cfg.train.device),
+            # Hooks after the checkpoint; MetricsHook replays them on resume.
+            eval_hook,
+            *writer_hooks,
+            MetricsHook(cfg.train.output_dir, writers, eval_hook, writer_hooks),
+        ]
+    )
+    start_iter = load_weights(cfg, model, checkpointer, trainer, resume=args.resume)
+    for i, teacher in enumerate(model.teachers):  # after the student may have inherited from them
+        captured = [path for p in model.points if p.teacher_index == i for path in p.teacher_modules]
+        model.teachers[i] = fold_frozen_norms(teacher, captured)
+    if args.dry_run:
+        log_plan(cfg, model, {"train": loader, "test": test_loader}, maps, batches, start_iter)
+        return
+    if start_iter == 0:
+        start_folder(cfg, args.resume)
     try:
         trainer.train(start_iter, cfg.train.max_iter)
     except TooManySkippedError:
         checkpointer.save(f"model_{trainer.iter:07d}", iteration=trainer.iter)
         raise
-    write_results(cfg, results)
+    write_results(output_dir / "results.json", results)
+    if main and model.points:
+        report_teacher_reached(results, output_dir)
 
 
-def do_eval(args: Namespace, cfg) -> None:
-    """Evaluate the teacher, or the student from `train.init_checkpoint` or the output folder's last checkpoint."""
-    if args.eval_teacher:
-        teachers = cfg.model.get("teacher") or []
-        if not teachers:
-            raise UserError(f"{args.config_file} has no teacher to evaluate")
-        read = OmegaConf.select(cfg.dataloader.test, "mapper.image_format")
-        for i, node in enumerate([teachers] if isinstance(teachers, DictConfig) else teachers):
-            teacher = instantiate(node).to(cfg.train.device)
-            if read:
-                cfg.dataloader.test.mapper.image_format = getattr(teacher, "input_format", None) or read
-            results = evaluate(cfg, teacher, build_test_loader(cfg, teacher))
-            write_results(cfg, results, f"results_teacher{i or ''}.json")
-        return
-    student = instantiate(cfg.model.student).to(cfg.train.device)
+def do_test(cfg: DictConfig) -> None:
+    """Evaluate the student from `train.init_checkpoint`, or from the output folder's last checkpoint."""
+    student = build(cfg.model.student, "model.student").to(cfg.train.device)
     checkpointer = Checkpointer(student, cfg.train.output_dir)
-    path = cfg.train.init_checkpoint
-    if not path and checkpointer.has_checkpoint():
-        path = checkpointer.get_checkpoint_file()
-    if not path:
-        raise UserError(f"nothing to evaluate: no train.init_checkpoint, no checkpoint in {cfg.train.output_dir}")
-    checkpointer.load(path, checkpointables=[])
-    write_results(cfg, evaluate(cfg, student, build_test_loader(cfg, student)))
+    load_for_evaluation(checkpointer, cfg.train.init_checkpoint, cfg.train.expected_missing)
+    results = evaluate(cfg, student, build_test_loader(cfg, student))
+    write_results(Path(cfg.train.output_dir) / "results.json", results)
 
 
-def work(args: Namespace) -> None:
-    """Train or evaluate."""
-    with one_line_errors():
-        cfg = load_config(args.config_file, args.opts)
-        if not (args.num_gpus and torch.cuda.is_available()):
-            cfg.train.device = "cpu"
-        default_setup(cfg, args)
-        setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="diffkd_d2")
-        do_eval(args, cfg) if args.eval_only or args.eval_teacher else do_train(args, cfg)
-
-
-def run(args: Namespace) -> None:
-    """What each process does; where all of them end alike, at the end or on SIGTERM, they leave their group."""
-    code = 0
-    try:
-        work(args)
-    except SystemExit as end:
-        if end.code != EXIT_CODE:
-            raise
-        code = EXIT_CODE
-    if dist.is_initialized():
-        leave_group()
-    if code:
-        sys.exit(code)
-
-
-def main() -> None:
-    """Parse the command line and start the processes."""
-    # Options may stand after overrides, which argparse would take for overrides too.
-    arguments = sorted(sys.argv[1:], key=lambda a: "=" in a and not a.startswith("-"))
-    args = argument_parser().parse_args(arguments)
-    if "LOCAL_WORLD_SIZE" in os.environ:
-        args.resume |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
-        join_torchrun()
-        args.num_gpus = min(torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"]))
-        run(args)
-        return
-    with one_line_errors():
-        check_gpus(args.num_gpus)
-        if args.num_machines > 1 and not torch.cuda.is_available():
-            join_machines(args.num_machines, args.machine_rank, args.dist_url)
-            run(args)
-            return
-    if args.num_gpus * args.num_machines > 1:
-        pass_on_sigterm()
-    try:
-        launch(run, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
-    except ProcessExitedException as error:
-        if error.exit_code not in (2, EXIT_CODE):
-            raise
-        sys.exit(error.exit_code)  # that process has printed its line
+def main(args: Namespace) -> None:
+    """Train or evaluate, in each process."""
+    cfg = load_config(args.config_file, args.opts)
+    set_up(cfg, args)
+    if args.eval_teacher:
+        evaluate_teachers(cfg)
+    elif args.eval_only:
+        do_test(cfg)
+    else:
+        do_train(args, cfg)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("interrupted; go on with --resume from the last checkpoint")
+    launch(main, parse_arguments(argument_parser(__doc__), sys.argv[1:]))

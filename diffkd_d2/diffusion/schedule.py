@@ -1,5 +1,7 @@
 """The noise schedule of DDPM (arXiv 2006.11239) and the deterministic DDIM step (arXiv 2010.02502)."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,8 @@ class NoiseSchedule(nn.Module):
         beta_end: the same at step T - 1.
     """
 
+    alphas_cumprod: Tensor
+
     def __init__(self, num_train_timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02):
         super().__init__()
         self.num_train_timesteps = num_train_timesteps
@@ -23,7 +27,7 @@ class NoiseSchedule(nn.Module):
         self.register_buffer("alphas_cumprod", alphas_cumprod.float(), persistent=False)
 
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """Jump to step t of the forward process (DDPM eq. 4): sqrt(abar) x0 + sqrt(1 - abar) noise.
+        """Jump to step t of the forward process of DDPM: sqrt(abar) x0 + sqrt(1 - abar) noise.
 
         Args:
             x0: clean sample, (N, ...).
@@ -31,7 +35,7 @@ class NoiseSchedule(nn.Module):
             t: step per sample, (N,) of int64 in [0, T).
         """
         alpha_bar = self.alphas_cumprod[t].view(-1, *[1] * (x0.dim() - 1))
-        return (alpha_bar.sqrt() * x0).addcmul_((1 - alpha_bar).sqrt(), noise)
+        return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise
 
     def sampling_timesteps(self, num_steps: int) -> list[int]:
         """Return the steps visited, descending: the lower half of a chain of 2 `num_steps` equal strides.
@@ -46,14 +50,16 @@ class NoiseSchedule(nn.Module):
         stride = self.num_train_timesteps // (2 * num_steps)
         return [i * stride for i in reversed(range(num_steps))]
 
-    def ddim_coefficients(self, t: int, t_prev: int) -> tuple[float, float]:
-        """Return a and b of the step from t down to t_prev with eta = 0 (DDIM eq. 12): a x + b noise.
+    def ddim_step(self, x: Tensor, noise: Tensor, t: int, t_prev: int) -> Tensor:
+        """Go from step t down to t_prev with eta = 0 (DDIM eq. 12).
 
         Args:
+            x: sample at step t.
+            noise: what the network predicts for it, of the same shape.
             t: current step.
-            t_prev: next step; below zero means the clean sample (abar = 1).
+            t_prev: next step, below t; -1 means the clean sample (abar = 1).
         """
-        now = self._alpha_bar[t]
-        prev = self._alpha_bar[t_prev] if t_prev >= 0 else 1.0
-        scale = (prev / now) ** 0.5
-        return scale, (1 - prev) ** 0.5 - scale * (1 - now) ** 0.5
+        alpha_bar = self._alpha_bar[t]
+        alpha_bar_prev = self._alpha_bar[t_prev] if t_prev >= 0 else 1.0
+        x0 = (x - math.sqrt(1 - alpha_bar) * noise) / math.sqrt(alpha_bar)
+        return math.sqrt(alpha_bar_prev) * x0 + math.sqrt(1 - alpha_bar_prev) * noise

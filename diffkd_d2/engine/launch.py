@@ -1,25 +1,67 @@
-"""Processes: join them, check that there are enough GPUs, leave them."""
+"""Start the processes of a run, join them, and end them alike."""
 
 import gc
 import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from detectron2.engine import default_setup
+from detectron2.engine import launch as detectron2_launch
 from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+from omegaconf import DictConfig
 from torch.distributed.rendezvous import rendezvous
+from torch.multiprocessing import ProcessExitedException
 
-from ..errors import UserError
+from ..errors import UserError, one_line_errors
+from .preemption import EXIT_CODE, pass_on_sigterm
+from .weights import claim_output_folder
 
 
-def check_gpus(wanted: int) -> None:
+def check_gpus(wanted: int, machines: int = 1) -> None:
     """Check `--num-gpus` before any process is started; 1 on a machine without a GPU means its CPU.
 
     Raises:
-        UserError: if more GPUs are asked for than there are.
+        UserError: if more GPUs are asked for than there are, or several machines without GPUs.
     """
     available = torch.cuda.device_count()
+    if machines > 1 and not available:
+        raise UserError("--num-machines needs GPUs; without them use torchrun --nnodes")
     if wanted > max(available, 1):
         raise UserError(f"--num-gpus {wanted}, but this machine has {available}")
+
+
+def set_up(cfg: DictConfig, args: Namespace) -> None:
+    """Prepare a process for a run: its device, the output folder, the log, the seed.
+
+    Raises:
+        UserError: if nothing can be written into the output folder, or it holds another run.
+    """
+    if not (args.num_gpus and torch.cuda.is_available()):
+        cfg.train.device = "cpu"
+    make_output_dir(cfg.train.output_dir)
+    if not (args.eval_only or args.eval_teacher or args.dry_run):
+        claim_output_folder(cfg, args.resume)
+    default_setup(cfg, args)
+    setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="diffkd_d2")
+
+
+def make_output_dir(path: str) -> None:
+    """Make the folder of a run where it is not there.
+
+    Raises:
+        UserError: if it cannot be one, or nothing can be written into it.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"train.output_dir is '{path}', which cannot be a folder: {error.strerror}") from error
+    if not os.access(path, os.W_OK):
+        raise UserError(f"train.output_dir is '{path}', into which nothing can be written")
 
 
 def join_torchrun() -> None:
@@ -40,20 +82,6 @@ def join_torchrun() -> None:
             comm._LOCAL_PROCESS_GROUP = group
 
 
-def join_machines(num_machines: int, machine_rank: int, dist_url: str) -> None:
-    """Join one process on each of several machines without GPUs, as `--num-machines` describes them.
-
-    Raises:
-        UserError: if `dist_url` is no tcp://ADDRESS:PORT.
-    """
-    address, _, port = dist_url.removeprefix("tcp://").rpartition(":")
-    if not dist_url.startswith("tcp://") or not address or not port.isdigit():
-        raise UserError(f"--dist-url is '{dist_url}', expected tcp://ADDRESS:PORT of the first machine")
-    os.environ.update(MASTER_ADDR=address, MASTER_PORT=port, RANK=str(machine_rank), WORLD_SIZE=str(num_machines))
-    os.environ.update(LOCAL_RANK="0", LOCAL_WORLD_SIZE="1")
-    join_torchrun()
-
-
 def leave_group() -> None:
     """End the process group, with its threads; the other processes need not be at their end.
 
@@ -65,3 +93,49 @@ def leave_group() -> None:
     comm._get_global_gloo_group.cache_clear()
     dist.destroy_process_group()
     gc.collect()  # DistributedDataParallel refers to its group, and a trainer to itself
+
+
+def launch(main: Callable[[Namespace], None], args: Namespace) -> None:
+    """Run `main(args)` in each process: those that torchrun started, or one for each of `--num-gpus`.
+
+    A UserError in any of them becomes one line and exit code 2; SIGTERM reaches all of them.
+
+    Args:
+        main: a function at the top of its module, so that other processes can import it.
+        args: of `engine.config.argument_parser`.
+    """
+    try:
+        if "LOCAL_WORLD_SIZE" in os.environ:
+            args.resume |= int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+            join_torchrun()
+            args.num_gpus = min(torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"]))
+            _run(main, args)
+            return
+        with one_line_errors():
+            check_gpus(args.num_gpus, args.num_machines)
+        if args.num_gpus * args.num_machines > 1:
+            pass_on_sigterm()
+        processes = (args.num_gpus, args.num_machines, args.machine_rank, args.dist_url)
+        detectron2_launch(_run, *processes, args=(main, args))
+    except ProcessExitedException as error:
+        if error.exit_code not in (2, EXIT_CODE):
+            raise
+        sys.exit(error.exit_code)  # that process has printed its line
+    except KeyboardInterrupt:
+        sys.exit("interrupted; go on with --resume from the last checkpoint")
+
+
+def _run(main: Callable[[Namespace], None], args: Namespace) -> None:
+    """Call `main`; where all processes end alike, at the end or on SIGTERM, leave their group."""
+    code = 0
+    try:
+        with one_line_errors():
+            main(args)
+    except SystemExit as end:
+        if end.code != EXIT_CODE:
+            raise
+        code = EXIT_CODE
+    if dist.is_initialized():
+        leave_group()
+    if code:
+        sys.exit(code)

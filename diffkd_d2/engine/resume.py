@@ -1,4 +1,4 @@
-"""What makes a resumed run equal to the uninterrupted one: random numbers by position, and the writers' memory."""
+"""What makes a resumed run equal to the uninterrupted one: random numbers by position, the writers' memory."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from fvcore.common.history_buffer import HistoryBuffer
 from torch import nn
 
 from ..data.stream import derive_seed
+from .evaluation import EvalHook
 
 WINDOW = 20  # over which Detectron2's writers smooth
 LONGEST = 1000
@@ -91,7 +92,7 @@ class NormalizerHook(HookBase):
 
 
 class MetricsHook(HookBase):
-    """Keeps in the checkpoint what the writers smooth over and have not written yet, and cuts what came after it.
+    """Keep in the checkpoint what the writers smooth over and have not written yet, and cut what came after it.
 
     Register it last. A checkpoint is written before the evaluation and the writing of its iteration, so that neither
     can lose it; `before_train` makes up for what had not been done of them.
@@ -99,13 +100,16 @@ class MetricsHook(HookBase):
     Args:
         output_dir: where `metrics.json` lies.
         writers: the writers of this process; none outside of the main one.
-        unfinished: the hooks that come after the checkpoint in an iteration, in their order.
+        eval_hook: the evaluation that comes after the checkpoint in an iteration.
+        writer_hooks: the hooks that write after it.
     """
 
-    def __init__(self, output_dir: str, writers: Sequence[Any], unfinished: Sequence[HookBase]):
+    def __init__(
+        self, output_dir: str, writers: Sequence[Any], eval_hook: EvalHook, writer_hooks: Sequence[HookBase] = ()
+    ):
         self.path = Path(output_dir) / "metrics.json"
         self.json_writer = next((w for w in writers if isinstance(w, JSONWriter)), None)
-        self.unfinished = unfinished
+        self.eval_hook, self.writer_hooks = eval_hook, writer_hooks
         self._loaded: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -130,6 +134,8 @@ class MetricsHook(HookBase):
         # Left to itself it keeps a million values of each scalar; the writers look at no more than the last 1,000.
         self.trainer.storage.histories().default_factory = partial(HistoryBuffer, max_length=LONGEST)
         if self._loaded is None:
+            if self.json_writer is not None:  # what another run left, or this one before its first checkpoint
+                cut_metrics(self.path, -1)
             return
         state, storage, start = self._loaded, self.trainer.storage, self.trainer.iter
         for name, values in state["values"].items():
@@ -137,21 +143,11 @@ class MetricsHook(HookBase):
                 storage.iter = iteration
                 storage.put_scalar(name, value, smoothing_hint=name in state["smoothed"])
         self.trainer.iter = storage.iter = state["iteration"]
-        evaluated = {}
         if self.json_writer is not None:
             self.json_writer._last_write = state["written"]
-            cut = cut_metrics(self.path, state["written"])
-            # Detectron2's heads put smoothed training metrics with "/" in their names too (fast_rcnn/cls_accuracy).
-            evaluated = {
-                k: v
-                for line in cut
-                if line["iteration"] == state["iteration"]
-                for k, v in line.items()
-                if "/" in k and k not in state["smoothed"]
-            }
-        evaluated = comm.all_gather(evaluated)[0]
-        storage.put_scalars(**evaluated, smoothing_hint=False)
-        for hook in self.unfinished[1:] if evaluated else self.unfinished:
+            cut_metrics(self.path, state["written"])
+        self.eval_hook.finish_iteration()
+        for hook in self.writer_hooks:
             hook.after_step()
         self.trainer.iter = storage.iter = start
         self._loaded = None

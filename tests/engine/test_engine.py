@@ -2,7 +2,6 @@
 
 import math
 import random
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,16 +11,14 @@ from detectron2.data.common import AspectRatioGroupedDataset
 from detectron2.utils.events import EventStorage
 from omegaconf import OmegaConf
 from torch import nn
-from torch.multiprocessing import ProcessExitedException
 
-import train_net
 from diffkd_d2.checkpoint.files import read_checkpoint
 from diffkd_d2.distillers import Mimic
 from diffkd_d2.engine.hooks import AverageHook, DistillHook
-from diffkd_d2.engine.launch import check_gpus
 from diffkd_d2.engine.optimizer import distill_optimizer_params
-from diffkd_d2.engine.preflight import try_points, warn_of_random_weights
+from diffkd_d2.engine.preflight import check_points, warn_of_random_weights
 from diffkd_d2.engine.trainer import Trainer
+from diffkd_d2.engine.weights import load_weights
 from diffkd_d2.errors import UserError
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
@@ -146,12 +143,10 @@ def test_a_student_inherits_where_shapes_agree():
 def test_a_resumed_run_inherits_nothing(resume, inherited, tmp_path, caplog):
     student, teacher = nn.Linear(2, 2), nn.Linear(2, 2)
     model = SimpleNamespace(student=student, teachers=[teacher])
-    cfg = OmegaConf.create(dict(train=dict(init_checkpoint="", inherit=["w"], output_dir=str(tmp_path))))
+    cfg = OmegaConf.create(dict(train=dict(init_checkpoint="", inherit="w", output_dir=str(tmp_path))))
     checkpointer = SimpleNamespace(resume=lambda: True, load=lambda *_, **__: None)
     with caplog.at_level("INFO", logger="diffkd_d2.modeling.teacher"):
-        first = train_net.load_weights(
-            SimpleNamespace(resume=resume), cfg, model, checkpointer, SimpleNamespace(iter=4)
-        )
+        first = load_weights(cfg, model, checkpointer, SimpleNamespace(iter=4), resume)
     assert first == (5 if resume else 0)
     assert torch.equal(student.weight, teacher.weight) == inherited
     assert ("inherits 1 tensors from the teacher: weight" in caplog.text) == inherited
@@ -163,33 +158,6 @@ def test_frozen_parameters_that_nothing_loads_are_a_warning(caplog):
     assert not caplog.records
     warn_of_random_weights("", nn.Linear(2, 2).requires_grad_(False))
     assert "6 parameters of the student are frozen" in caplog.text
-
-
-def test_the_exit_code_of_one_of_several_processes_is_that_of_the_whole(monkeypatch):
-    def launch(*_, **__):
-        raise ProcessExitedException("it printed its line", error_index=0, error_pid=1, exit_code=2)
-
-    monkeypatch.setattr(train_net, "launch", launch)
-    monkeypatch.setattr(sys, "argv", ["train_net.py", "--config-file", "any.py"])
-    with pytest.raises(SystemExit) as ended:
-        train_net.main()
-    assert ended.value.code == 2
-
-
-def test_a_process_that_was_killed_is_not_passed_over_in_silence(monkeypatch):
-    def launch(*_, **__):
-        raise ProcessExitedException("process 1 terminated with signal SIGKILL", 1, 1, exit_code=-9)
-
-    monkeypatch.setattr(train_net, "launch", launch)
-    monkeypatch.setattr(sys, "argv", ["train_net.py", "--config-file", "any.py"])
-    with pytest.raises(ProcessExitedException, match="SIGKILL"):
-        train_net.main()
-
-
-def test_more_gpus_than_there_are():
-    check_gpus(max(torch.cuda.device_count(), 1))
-    with pytest.raises(UserError, match="--num-gpus 99"):
-        check_gpus(99)
 
 
 def test_a_yaml_config_that_is_not_there():
@@ -221,15 +189,15 @@ def test_the_trial_of_the_points_leaves_no_trace_and_finds_what_does_not_fit():
     loader = [[dict(image=torch.randn(2, 8, 8)), dict(image=torch.randn(2, 8, 8))] for _ in range(3)]
     before = [buffer.clone() for buffer in model.buffers()]
     states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
-    assert all(a is b for a, b in zip(try_points(model, loader), loader, strict=True))
+    assert all(a is b for a, b in zip(check_points(model, loader), loader, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(before, model.buffers(), strict=True))
     assert torch.equal(states[0], torch.get_rng_state()) and states[2] == random.getstate()
     assert states[1] == np.random.get_state()[1].tolist()
     assert all(p.grad is None for p in model.parameters()) and model.metrics == {}
     wrong = DistilledModel(Noisy(), Noisy(), [DistillPoint("norm", "norm", Mimic(3, 2), name="there")])
     with pytest.raises(UserError, match="point 'there': .*3"):
-        try_points(wrong, loader)
-    assert try_points(DistilledModel(Noisy()), loader) is loader  # without points there is nothing to try
+        check_points(wrong, loader)
+    assert check_points(DistilledModel(Noisy()), loader) is loader  # without points there is nothing to try
 
 
 def test_the_trial_sees_what_the_teacher_does_behind_the_last_captured_module():
@@ -242,7 +210,7 @@ def test_the_trial_sees_what_the_teacher_does_behind_the_last_captured_module():
     loader = [[dict(image=torch.randn(2, 8, 8))]]
     model.train()(loader[0])  # in training the teacher stops early, and the second run is not seen
     with pytest.raises(UserError, match="norm.* ran several times"):
-        try_points(model, loader)
+        check_points(model, loader)
     model(loader[0])
 
     class Broken(Noisy):
@@ -251,11 +219,11 @@ def test_the_trial_sees_what_the_teacher_does_behind_the_last_captured_module():
             raise NotImplementedError("no head")
 
     model = DistilledModel(Noisy(), Broken(), [DistillPoint("norm", "norm", Mimic(2, 2))])
-    assert try_points(model, loader) is not None
+    assert check_points(model, loader) is not None
 
 
 def test_the_trial_does_not_keep_detectron2s_grouping_from_yielding_again():
     model = DistilledModel(Noisy(), Noisy(), [DistillPoint("norm", "norm", Mimic(2, 2))])
     records = [dict(image=torch.full((2, 8, 8), float(i)), width=8, height=9) for i in range(6)]
-    batches = list(try_points(model, AspectRatioGroupedDataset(records, batch_size=2)))
+    batches = list(check_points(model, AspectRatioGroupedDataset(records, batch_size=2)))
     assert [[float(x["image"][0, 0, 0]) for x in batch] for batch in batches] == [[0, 1], [2, 3], [4, 5]]

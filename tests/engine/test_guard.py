@@ -11,7 +11,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from diffkd_d2.distillers import DiffKD
-from diffkd_d2.engine.gradient_report import LossScaleHook
+from diffkd_d2.engine.gradient_report import GradientReportHook
 from diffkd_d2.engine.guard import TooManySkippedError
 from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.meta_arch.distill_point import DistillPoint
@@ -141,7 +141,7 @@ def distilling_trainer(weight):
 def test_the_report_changes_nothing_and_warns(caplog):
     with_it, without = distilling_trainer(1e4), distilling_trainer(1e4)
     caplog.set_level(logging.INFO)
-    with_it.register_hooks([LossScaleHook(with_it.model, after=(0, 1))])
+    with_it.register_hooks([GradientReportHook(with_it.model, after=(0, 1))])
     for trainer in (with_it, without):
         torch.manual_seed(1)
         trainer.train(0, 3)
@@ -155,7 +155,7 @@ def test_the_report_changes_nothing_and_warns(caplog):
 def test_the_norm_of_the_report_is_that_of_the_gradient():
     trainer = distilling_trainer(1.0)
     losses = trainer.model(trainer.data_loader[0])
-    found = LossScaleHook(trainer.model)._norm(losses["loss_task"], scale=64.0)
+    found = GradientReportHook(trainer.model)._norm(losses["loss_task"], scale=64.0)
     losses["loss_task"].backward()
     expected = math.sqrt(sum(float(p.grad.square().sum()) for p in trainer.model.student.parameters()))
     assert found == pytest.approx(expected, rel=1e-5)

@@ -12,8 +12,8 @@ SMALL = ["train.eval_period=0", "train.log_period=1", "dataloader.train.num_work
 
 
 def train_net(datasets, config, *arguments, launcher=()):
-    """Run `train_net.py`, with `launcher` before it, on a config such as "shapes/alone_retinanet_r18"."""
-    words = ["train_net.py", "--config-file", f"configs/{config}.py", *arguments, *SMALL]
+    """Run `train_net.py`, with `launcher` before it; `config` is "shapes/alone_retinanet_r18" or an absolute path."""
+    words = ["train_net.py", "--config-file", f"{REPO / 'configs' / config}.py", *arguments, *SMALL]
     env = dict(os.environ, DETECTRON2_DATASETS=str(datasets), OMP_NUM_THREADS="1")
     if not launcher:
         return run_program(words, env, timeout=300)

@@ -15,6 +15,7 @@ from detectron2.utils.env import seed_all_rng
 
 import train_net
 from diffkd_d2.engine.config import load_config
+from diffkd_d2.engine.trainer import Trainer
 
 EVERY = 5
 OVERRIDES = [
@@ -78,9 +79,9 @@ def main() -> None:
     )
     Path(out).mkdir(parents=True, exist_ok=True)
     meter = Meter()
-    hooks = train_net.training_hooks
-    train_net.training_hooks = lambda *arguments: [*hooks(*arguments), meter]
-    train_net.do_train(Namespace(resume=False), cfg)
+    register = Trainer.register_hooks
+    Trainer.register_hooks = lambda trainer, hooks: register(trainer, [*hooks, meter])
+    train_net.do_train(Namespace(resume=False, dry_run=False), cfg)
     report = {"slopes_per_1000_iterations": slopes(meter.rows), "rows": meter.rows}
     (Path(out) / "leaks.json").write_text(json.dumps(report, indent=1))
     print(json.dumps(report["slopes_per_1000_iterations"], indent=1), meter.rows[0], meter.rows[-1], sep="\n")

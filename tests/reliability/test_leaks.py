@@ -11,6 +11,7 @@ import pytest
 from detectron2.engine import TrainerBase
 from harness import REPO, command, finish, start, started_from
 
+from diffkd_d2.engine.evaluation import EvalHook
 from diffkd_d2.engine.resume import MetricsHook
 
 COUNTS = ("open_files", "threads", "processes", "module_hooks", "tensors")
@@ -41,7 +42,7 @@ class Loop(TrainerBase):
 
 def test_the_storage_is_bounded(tmp_path):
     loop = Loop()
-    loop.register_hooks([MetricsHook(str(tmp_path), [], [])])
+    loop.register_hooks([MetricsHook(str(tmp_path), [], EvalHook(0, dict, tmp_path))])
     loop.train(0, 1500)
     history = loop.storage.history("loss")
     assert len(history.values()) == 1000 and history.median(20) == 1489.5 and history.global_avg() == 749.5

@@ -4,14 +4,13 @@ import json
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from harness import REPO, command, differences, environment, finish, read_metrics, start, started_from
+from harness import REPO, command, differences, finish, read_metrics, start, started_from
 
 
 def free_port() -> int:
@@ -132,46 +131,46 @@ def test_an_elastic_restart_goes_on_from_the_last_checkpoint(failing, tiny_datas
 
 # A process that ends beside a thread of gloo may abort, in a third of the runs of one collective.
 NO_THREAD_LEFT = """
+import sys
 from pathlib import Path
 import train_net
+from diffkd_d2.engine.config import argument_parser, parse_arguments
+from diffkd_d2.engine.launch import launch
 try:
-    train_net.main()
+    launch(train_net.main, parse_arguments(argument_parser(), sys.argv[1:]))
 finally:
     threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
     assert "pt_gloo_runloop" not in threads, threads
 """
 
 
-def one_of_two_machines(out: Path, *overrides: str) -> list[str]:
-    """Return the command line, less the rank; they meet at an address of the loopback interface."""
-    machines = ["--num-machines", "2", "--dist-url", f"tcp://127.0.0.2:{free_port()}"]
-    return [sys.executable, "-c", NO_THREAD_LEFT, *command(out, *SHORT[:2], *overrides)[2:], *machines]
+def two_machines(out: Path, *overrides: str) -> list[list[str]]:
+    """Return the command line of each of two machines as torchrun starts it; they meet at a loopback address."""
+    place = [
+        f"MASTER_PORT={free_port()}",
+        "MASTER_ADDR=127.0.0.2",
+        "WORLD_SIZE=2",
+        "LOCAL_RANK=0",
+        "LOCAL_WORLD_SIZE=1",
+    ]
+    words = [sys.executable, "-c", NO_THREAD_LEFT, *command(out, *SHORT[:2], *overrides)[2:]]
+    return [["env", *place, f"RANK={rank}", *words] for rank in (0, 1)]
 
 
 @pytest.mark.slow
 def test_two_machines(tiny_datasets, tmp_path):
-    """Each has an address of its own on the loopback interface; they meet at that of the first."""
-    words = one_of_two_machines(tmp_path / "out", "train.max_iter=4")
-    ranks = [start([*words, "--machine-rank", str(i)], tiny_datasets, tmp_path / f"log{i}") for i in (1, 0)]
+    words = two_machines(tmp_path / "out", "train.max_iter=4")
+    ranks = [start(words[i], tiny_datasets, tmp_path / f"log{i}") for i in (1, 0)]
     codes = [rank.wait(timeout=200) for rank in ranks]
     assert codes == [0, 0], [(tmp_path / f"log{i}").read_text()[-3000:] for i in (1, 0)]
     assert (tmp_path / "out" / "model_final.pth").exists()
     assert "Rank of current process: 1. World size: 2" in (tmp_path / "out" / "log.txt.rank1").read_text()
-    wrong = subprocess.run(
-        [*words[:-1], "auto", "--machine-rank", "0"],
-        cwd=REPO,
-        env=environment(tiny_datasets),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert wrong.returncode == 2 and "--dist-url is 'auto'" in wrong.stderr
 
 
 @pytest.mark.slow
 def test_sigterm_at_one_machine_ends_both_with_one_checkpoint(tiny_datasets, tmp_path):
-    words = one_of_two_machines(tmp_path / "out", "train.max_iter=1000", "train.checkpointer.period=1000")
-    ranks = [start([*words, "--machine-rank", str(i)], tiny_datasets, tmp_path / f"log{i}") for i in (1, 0)]
+    words = two_machines(tmp_path / "out", "train.max_iter=1000", "train.checkpointer.period=1000")
+    ranks = [start(words[i], tiny_datasets, tmp_path / f"log{i}") for i in (1, 0)]
     deadline = time.monotonic() + 120
     while "iter: 2 " not in (tmp_path / "log0").read_text() and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -4,5 +4,5 @@ from .fpn import diffkd_points
 
 
 def coco_points(levels=("p2", "p3", "p4", "p5", "p6")):
-    """Return DiffKD points; the latent's width and P2's stride keep the step at 1.15 of its floor (performance.md)."""
-    return diffkd_points(levels, latent_channels=64, strides={"p2": 2})
+    """Return DiffKD points; the latent and the subsampling of P2 keep a step at 1.15 of its floor (performance.md)."""
+    return diffkd_points(levels, latent_channels=64, subsample={"p2": 2})
