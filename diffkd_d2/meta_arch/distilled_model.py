@@ -1,6 +1,6 @@
 """The meta-architecture: a student under training, a frozen teacher, and the points where they meet."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,7 +24,8 @@ class DistilledModel(nn.Module):
     Args:
         student: any model on Detectron2's contract (list of dicts in; in training a dict of losses out).
         teacher: frozen model on the same contract, or a list of them; None where there are no points.
-        points: where to distil; none makes training equal to that of the bare student.
+        points: where to distil; none makes training equal to that of the bare student. A callable, such as
+            `AutoPoints`, is called with the student and the list of teachers, and returns them.
         shared_distiller: use the first point's distiller for all points, one set of parameters.
 
     Raises:
@@ -36,15 +37,15 @@ class DistilledModel(nn.Module):
         self,
         student: nn.Module,
         teacher: nn.Module | Sequence[nn.Module] | None = None,
-        points: Sequence[DistillPoint] = (),
+        points: Iterable[DistillPoint] | Callable[..., Iterable[DistillPoint]] = (),
         shared_distiller: bool = False,
     ):
         super().__init__()
         self.student = student
-        self.points = nn.ModuleList(points)
         teachers = [] if teacher is None else [teacher] if isinstance(teacher, nn.Module) else list(teacher)
         # A plain list: nn.Module would register the teachers as sub-modules.
         self.teachers = [t.requires_grad_(False).eval() for t in teachers]
+        self.points = nn.ModuleList(points if isinstance(points, Iterable) else points(student, self.teachers))
         self.distill_scale = 1.0
         self._stop_early = True
         self.metrics: dict[str, Tensor] = {}
