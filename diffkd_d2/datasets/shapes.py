@@ -93,7 +93,9 @@ def _write_split(root: Path, split: str, count: int, size: int, seed: int) -> No
     folders = {name: root / f"{name}{split}" for name in ("", "sem_seg_", "panoptic_")}
     for folder in [*folders.values(), root / "annotations"]:
         folder.mkdir(exist_ok=True)
-    images, annotations, panoptic = [], [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    panoptic: list[dict[str, Any]] = []
     for index in range(count):
         scene = render_scene(np.random.default_rng([seed, SPLITS.index(split), index]), size)
         name = f"{index:06d}"
@@ -119,7 +121,7 @@ def _dump(root: Path, name: str, data: dict[str, Any]) -> None:
 
 
 def _instances(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     for mask, label, crowd in zip(scene.masks, scene.classes, scene.crowd, strict=True):
         x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
         found.append(

@@ -11,6 +11,11 @@ from .maps import Implied, channels_last
 NormFactory = Callable[[int], nn.Module]
 
 
+def full_precision(x: Tensor) -> Tensor:
+    """Return x in float32 if its type is narrower, as under autocast; float64 stays float64."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def norm_relu(norm: NormFactory, channels: int) -> list[nn.Module]:
     """Return a norm and a ReLU, which works in place unless the norm is none.
 

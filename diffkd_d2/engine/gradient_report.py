@@ -53,9 +53,11 @@ class GradientReportHook(HookBase):
             logger.info(f"no report on the scale of the losses: {str(error).splitlines()[0]}")
             return
         # What trains the distiller alone does not reach the student.
-        rows = [[k, losses[k].item(), norm, norm / max(of_task, 1e-30)] for k, norm in norms.items() if norm]
+        rows: list[list[str | float]] = [
+            [k, losses[k].item(), norm, norm / max(of_task, 1e-30)] for k, norm in norms.items() if norm
+        ]
         ratio = together / max(of_task, 1e-30)
-        rows.append(["all of them", sum(row[1] for row in rows), together, ratio])
+        rows.append(["all of them", sum(losses[k].item() for k, norm in norms.items() if norm), together, ratio])
         table = tabulate(rows, headers=["loss", "value", "norm", "over the task's"], floatfmt=".3g")
         logger.info(
             f"gradient norms in the student at iteration {self.trainer.iter}; the task's is {of_task:.3g}:\n{table}"
@@ -66,9 +68,9 @@ class GradientReportHook(HookBase):
                 f"{LOWEST:g} to {HIGHEST:g}: look at model.points.*.weight"
             )
 
-    def _norm(self, loss: Tensor, scale: float) -> float:
+    def _norm(self, loss: Tensor | int, scale: float) -> float:
         parameters = [p for p in self.model.student.parameters() if p.requires_grad]
-        if not loss.requires_grad:
+        if not isinstance(loss, Tensor) or not loss.requires_grad:
             return 0.0
         gradients = torch.autograd.grad(loss * scale, parameters, retain_graph=True, allow_unused=True)
         norms = [g.norm().double() / scale for g in gradients if g is not None]

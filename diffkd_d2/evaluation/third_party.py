@@ -83,7 +83,7 @@ def _provide_former_numpy() -> None:
     if not hasattr(np, "in1d"):
         former = dict(vars(np), in1d=np.isin, count_nonzero=lambda x: int(np.count_nonzero(x)))
         for name in _CITYSCAPES[1:]:
-            importlib.import_module(f"cityscapesscripts.{name}").np = types.SimpleNamespace(**former)
+            vars(importlib.import_module(f"cityscapesscripts.{name}"))["np"] = types.SimpleNamespace(**former)
 
 
 def _require_cityscapesscripts() -> None:

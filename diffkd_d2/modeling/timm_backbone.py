@@ -43,7 +43,7 @@ class TimmBackbone(Backbone):
         if not timm.is_model(name.split(".")[0]):
             raise UserError(f"timm has no model '{name}'{nearest(name, timm.list_models())}")
         try:
-            probe = timm.create_model(name, features_only=True, **options).feature_info
+            probe: Any = timm.create_model(name, features_only=True, **options).feature_info
         except (RuntimeError, AttributeError, TypeError) as error:
             raise UserError(f"timm's {name} gives no feature maps with {options}: {error}") from error
         stages = {f"res{6 - len(probe.info) + i}": i for i in range(len(probe.info))}
@@ -61,7 +61,7 @@ class TimmBackbone(Backbone):
             raise UserError(f"norm is '{norm}', expected one of {', '.join(NORMS)}")
         self.model = NORMS[norm](self.model)
         self._channels_last = getattr(self.model, "output_fmt", None) == Format.NHWC  # Swin
-        self._out_features = sorted(out_features, key=stages.get)
+        self._out_features = sorted(out_features, key=stages.__getitem__)
         info = [probe.info[i] for i in indices]
         self._shapes = {
             stage: ShapeSpec(channels=x["num_chs"], stride=x["reduction"])
@@ -84,8 +84,13 @@ def timm_pixel_stats(name: str) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation, RGB in [0, 255], that timm trained a model with.
 
     Give them to a detector as `pixel_mean` and `pixel_std`, with `input_format="RGB"`.
+
+    Raises:
+        UserError: if timm has no such model.
     """
     config = timm.get_pretrained_cfg(name)
+    if config is None:
+        raise UserError(f"timm has no model '{name}'{nearest(name, timm.list_models())}")
     return [255 * x for x in config.mean], [255 * x for x in config.std]
 
 
