@@ -4,6 +4,7 @@
 python train_net.py --config-file configs/coco/diffkd_r50.py --num-gpus 8
 torchrun --nproc-per-node 2 train_net.py --config-file configs/shapes/diffkd_r18.py
 python train_net.py --config-file configs/shapes/diffkd_r18.py --eval-teacher
+python train_net.py --config-file my/student.yaml --teacher my/teacher.yaml --teacher-weights teacher.pth --method pkd
 """
 
 import sys
@@ -28,13 +29,14 @@ from omegaconf import DictConfig
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
 from diffkd_d2.engine.compilation import compile_distillers
-from diffkd_d2.engine.config import argument_parser, load_config, parse_arguments
+from diffkd_d2.engine.config import argument_parser, parse_arguments, place_models
 from diffkd_d2.engine.evaluation import EvalHook, build_test_loader, evaluate, evaluate_teachers, write_results
 from diffkd_d2.engine.gradient_report import GradientReportHook
 from diffkd_d2.engine.guard import TooManySkippedError
-from diffkd_d2.engine.hooks import AverageHook, DistillHook, PeriodicCheckpointer
+from diffkd_d2.engine.hooks import AverageHook, DistillHook, PeriodicCheckpointer, PreciseBN
 from diffkd_d2.engine.launch import launch
-from diffkd_d2.engine.optimizer import scale_learning_rate
+from diffkd_d2.engine.optimizer import build_optimizer, scale_learning_rate
+from diffkd_d2.engine.pair import configure
 from diffkd_d2.engine.preemption import PreemptionHook
 from diffkd_d2.engine.preflight import build_loader, check_image_format, check_points
 from diffkd_d2.engine.report import log_parameters, log_recipe
@@ -48,9 +50,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     main = comm.is_main_process()
     seed = cfg.train.seed if cfg.train.seed >= 0 else comm.shared_random_seed()
     model = instantiate(cfg.model).to(cfg.train.device)
-    cfg.optimizer.params.model = model
     learning_rate = scale_learning_rate(cfg)
-    optimizer = instantiate(cfg.optimizer)
+    optimizer = build_optimizer(cfg, model)
     lr_multiplier = instantiate(cfg.lr_multiplier)
 
     check_image_format(cfg.dataloader.train, model.student)
@@ -82,6 +83,7 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         parts["ema"] = average.average
     checkpointer = Checkpointer(model.student, cfg.train.output_dir, **parts)
     results: dict = {}
+    precise = cfg.train.precise_bn
 
     def evaluate_student() -> dict:
         results.update(evaluate(cfg, model.student, test_loader))
@@ -101,6 +103,9 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
             DistillHook(model, **cfg.distill, period=cfg.train.log_period),
             GradientReportHook(model, cfg.distill.start_iter),
             NormalizerHook(model.student),
+            PreciseBN(cfg.train.eval_period, model.student, build_loader(cfg.dataloader.train), precise)
+            if precise
+            else None,
             average,
             PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
             PreemptionHook(checkpointer, cfg.train.device),
@@ -135,11 +140,14 @@ def do_test(cfg: DictConfig) -> None:
 
 def main(args: Namespace) -> None:
     """Train or evaluate, in each process."""
-    cfg = load_config(args.config_file, args.opts)
+    cfg = configure(args)
     if not (args.num_gpus and torch.cuda.is_available()):
         cfg.train.device = "cpu"
+    place_models(cfg.model, cfg.train.device)
     default_setup(cfg, args)
-    setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="diffkd_d2")
+    logger = setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="diffkd_d2")
+    for note in cfg.get("notes", []):
+        logger.info(note)
     if args.eval_teacher:
         evaluate_teachers(cfg)
     elif args.eval_only:

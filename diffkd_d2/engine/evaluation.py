@@ -11,7 +11,7 @@ from detectron2.engine import hooks
 from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from ..errors import UserError
@@ -19,7 +19,7 @@ from .preflight import build_loader, check_classes, check_image_format
 
 
 def build_test_loader(cfg: DictConfig, model: nn.Module) -> Iterable[Any]:
-    """Return the loader of the config's test data.
+    """Return the loader of the config's test data, or a list of them where `dataloader.test` is a list.
 
     Args:
         cfg: the run's config.
@@ -28,17 +28,26 @@ def build_test_loader(cfg: DictConfig, model: nn.Module) -> Iterable[Any]:
     Raises:
         UserError: if the data is not there, or does not fit the model.
     """
-    check_image_format(cfg.dataloader.test, model)
-    loader = build_loader(cfg.dataloader.test)
-    check_classes(loader, model)
-    return loader
+    loaders = []
+    for node, _ in _test_sets(cfg):
+        check_image_format(node, model)
+        loaders.append(build_loader(node))
+        check_classes(loaders[-1], model)
+    return loaders if isinstance(cfg.dataloader.test, ListConfig) else loaders[0]
 
 
 def evaluate(cfg: DictConfig, model: nn.Module, loader: Iterable[Any]) -> dict[str, Any]:
-    """Evaluate a plain Detectron2 model; return Detectron2's dict of results, empty outside the main process."""
-    results = inference_on_dataset(model, loader, instantiate(cfg.dataloader.evaluator))
-    if comm.is_main_process():
-        print_csv_format(results)
+    """Evaluate a plain Detectron2 model; return Detectron2's dict of results, empty outside the main process.
+
+    With a list of test sets it is a dict of such, by the name of the dataset.
+    """
+    several = isinstance(cfg.dataloader.test, ListConfig)
+    results: dict[str, Any] = {}
+    for (node, evaluator), data in zip(_test_sets(cfg), loader if several else [loader], strict=True):
+        of_set = inference_on_dataset(model, data, instantiate(evaluator))
+        if comm.is_main_process():
+            print_csv_format(of_set)
+            results.update({_name(node): of_set} if several else of_set)
     return results
 
 
@@ -51,13 +60,29 @@ def evaluate_teachers(cfg: DictConfig) -> None:
     nodes = cfg.model.get("teacher") or []
     if not nodes:
         raise UserError("the config has no teacher to evaluate: model.teacher is empty")
-    read = OmegaConf.select(cfg.dataloader.test, "mapper.image_format")
+    read = [OmegaConf.select(node, "mapper.image_format") for node, _ in _test_sets(cfg)]
     for i, node in enumerate([nodes] if isinstance(nodes, DictConfig) else nodes):
         teacher = instantiate(node).to(cfg.train.device)
-        if read:
-            cfg.dataloader.test.mapper.image_format = getattr(teacher, "input_format", None) or read
+        for (test, _), image_format in zip(_test_sets(cfg), read, strict=True):
+            if image_format:
+                test.mapper.image_format = getattr(teacher, "input_format", None) or image_format
         results = evaluate(cfg, teacher, build_test_loader(cfg, teacher))
         write_results(Path(cfg.train.output_dir) / f"results_teacher{i or ''}.json", results)
+
+
+def _test_sets(cfg: DictConfig) -> list[tuple[DictConfig, Any]]:
+    """Return loader and evaluator of each test set, as nodes."""
+    tests, evaluators = cfg.dataloader.test, cfg.dataloader.evaluator
+    if not isinstance(tests, ListConfig):
+        return [(tests, evaluators)]
+    if not tests or len(tests) != len(evaluators):
+        raise UserError(f"dataloader: {len(tests)} test sets, {len(evaluators)} evaluators")
+    return list(zip(tests, evaluators, strict=True))
+
+
+def _name(node: DictConfig) -> str:
+    names = node.get("dataset_name") or OmegaConf.select(node, "dataset.names")
+    return names if isinstance(names, str) else "+".join(names)
 
 
 def write_results(path: Path, results: dict[str, Any]) -> None:

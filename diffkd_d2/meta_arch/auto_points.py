@@ -46,6 +46,7 @@ class Recipe:
         published: family (see `family`) -> its published setting.
         joint: one distiller for all levels, which is handed lists.
         scores: the distiller needs the teacher's class scores at the same positions.
+        point: place -> further options of its `DistillPoint`.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Recipe:
     published: Mapping[str, Setting] = field(default_factory=dict)
     joint: bool = False
     scores: bool = False
+    point: Callable[[Place], dict[str, Any]] = lambda place: {}
 
 
 class AutoPoints:
@@ -200,10 +202,12 @@ def _point(recipe: Recipe, group: list[Place], distiller: "partial", weight: flo
     else:
         options.update(key=place.key, teacher_key=place.teacher_key, roi=place.roi)
     if recipe.scores:
+        if place.scores is None:
+            raise UserError(f"method {recipe.name}: the teacher has no class scores for each position of {place.name}")
         options.update(scores=place.scores)
     if index:
         options.update(teacher_index=index, name=f"{options['name']}_t{index}")
-    options = {k: v for k, v in options.items() if v is not None}
+    options = {k: v for k, v in options.items() if v is not None} | recipe.point(place)
     return partial(DistillPoint, **options, weight=weight, distiller=distiller)
 
 

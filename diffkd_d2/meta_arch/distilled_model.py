@@ -159,7 +159,11 @@ class DistilledModel(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "DistilledModel":
         for teacher in self.teachers:
             teacher._apply(fn, *args, **kwargs)
-        return super()._apply(fn, *args, **kwargs)
+        super()._apply(fn, *args, **kwargs)
+        for model in (self.student, *self.teachers):
+            if isinstance(vars(model).get("device"), torch.device | str):  # some models remember where they were built
+                model.device = next(model.parameters()).device
+        return self
 
 
 def _orders_differ(student: nn.Module, teacher: nn.Module) -> bool:

@@ -150,7 +150,7 @@ def _levels(
     if student_path is None or teacher_path is None:
         return
     ours, theirs = output_shapes(student, student_path), output_shapes(teacher, teacher_path)
-    scores = {level: ("head", (0, i)) for i, level in enumerate(_head_levels(teacher))}
+    scores = _score_paths(teacher)
     for key, shape in ours.items():
         partners = [k for k, other in theirs.items() if other.stride == shape.stride]
         if not partners:
@@ -183,6 +183,18 @@ def _head_levels(model: nn.Module) -> dict[str, int]:
         return {}
     shapes = model.backbone.output_shape()
     return {name: shapes[name].stride for name in model.head_in_features}
+
+
+def _score_paths(model: nn.Module) -> dict[str, tuple[str, Any]]:
+    """Return level -> path and key of the class logits of a dense head, or of the objectness of an RPN."""
+    proposals = getattr(model, "proposal_generator", None)
+    if _head_levels(model):
+        path, levels = "head", list(_head_levels(model))
+    elif isinstance(getattr(proposals, "rpn_head", None), nn.Module) and hasattr(proposals, "in_features"):
+        path, levels = "proposal_generator.rpn_head", list(proposals.in_features)
+    else:
+        return {}
+    return {level: (path, (0, i)) for i, level in enumerate(levels)}
 
 
 def _dense(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:

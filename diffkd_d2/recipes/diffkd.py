@@ -13,22 +13,26 @@ from ..meta_arch.auto_points import Recipe, Setting
 from ..meta_arch.places import LOGITS, Place
 
 
+def latent_channels(place: Place) -> int | None:
+    """Return the authors' width for a classifier's map, 64 for wider levels of a pyramid, None for narrow ones."""
+    if place.level is None:
+        return 1024
+    return 64 if place.teacher_channels > 64 else None
+
+
 def distiller(place: Place, **options: Any) -> "partial[nn.Module] | None":
-    """DiffKD with an autoencoder on maps wider than the latent, without one on softmax logits."""
+    """Return DiffKD with an autoencoder on wide maps, without one on softmax logits; None on a dense head."""
     if place.kind == "head":
         return None
-    chosen: dict[str, Any] = dict(student_channels=place.student_channels, teacher_channels=place.teacher_channels)
-    if place.kind in LOGITS:
-        chosen.update(logits=True)
-    elif place.level is None:
-        chosen.update(latent_channels=1024)
-    else:
-        if place.teacher_channels > 64:
-            chosen.update(latent_channels=64)
-        if place.stride == 4:
-            chosen.update(stride=2)
-    return partial(DiffKD, **{**chosen, **options})
+    channels = dict(student_channels=place.student_channels, teacher_channels=place.teacher_channels)
+    kind = dict(logits=True) if place.kind in LOGITS else dict(latent_channels=latent_channels(place))
+    return partial(DiffKD, **{**channels, **kind, **options})
+
+
+def every_second_position(place: Place) -> dict[str, Any]:
+    """Thin the finest level of a pyramid, which holds three quarters of the positions."""
+    return {"subsample": 2} if place.stride == 4 and place.level else {}
 
 
 classes = Setting(where=("features", "logits"))
-recipe = Recipe("diffkd", distiller, published={"classifier": classes})
+recipe = Recipe("diffkd", distiller, published={"classifier": classes}, point=every_second_position)

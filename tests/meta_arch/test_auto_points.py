@@ -10,7 +10,6 @@ from detectron2.config import LazyCall as L
 from detectron2.config import instantiate
 from detectron2.utils.events import EventStorage
 from nets import Net
-from torch import nn
 
 from diffkd_d2 import distillers
 from diffkd_d2.classification.classifier import Classifier
@@ -147,8 +146,46 @@ def test_without_a_teacher_or_with_two():
     DistilledModel(student, [build(RETINANET), build(MASK)], AutoPoints(find_recipes("mimic"), levels=["p3"]))
 
 
+# What each method chooses for Mask R-CNN with P2 to P6, and for RetinaNet with P3 to P7; None: refused.
+PLACES = {
+    "cankd": (5, 5),
+    "cwd": (5, 5),
+    "deepmimic": (5, 5),
+    "diffkd": (5, 5),
+    "dist": (1, None),
+    "dkd": (1, None),
+    "fgd": (4, 5),
+    "frs": (5, 5),
+    "kd": (1, None),
+    "lskd": (1, None),
+    "mgd": (4, 5),
+    "mimic": (5, 5),
+    "pkd": (5, 4),
+    "qfkd": (None, 1),
+    "review": (1, 1),
+    "skd": (5, 5),
+}
+
+
 @pytest.mark.parametrize("name", names())
-def test_every_recipe_finds_a_place_in_a_detector_or_classifier(name):
-    pair = [build(MASK), build(MASK)]
-    chosen = points(*pair, name)
-    assert chosen and all(isinstance(p.distiller, nn.Module) for p in chosen)
+@pytest.mark.parametrize("config", [MASK, RETINANET])
+def test_every_method_trains_a_detector_or_refuses_it(name, config):
+    expected = PLACES[name][config == RETINANET]
+    models = build(config), build(config)
+    if expected is None:
+        with pytest.raises(UserError, match=f"method {name} finds no place"):
+            points(*models, name)
+        return
+    chosen = points(*models, name)
+    assert len(chosen) == expected
+    train_two_steps(*models, chosen)
+
+
+def test_published_settings_are_taken_by_family(caplog):
+    with caplog.at_level(logging.INFO):
+        chosen = points(build(RETINANET), build(RETINANET), "pkd")
+        assert {p.weight for p in chosen} == {10.0} and chosen[-1].name == "p6"
+        assert "no published setting" not in caplog.text
+        assert {p.weight for p in points(build(FASTER), build(MASK), "pkd")} == {6.0}
+        points(build(SEMANTIC), build(SEMANTIC), "pkd")
+    assert "method pkd: no published setting for segmentor; weight 6 is taken" in caplog.text
