@@ -48,6 +48,8 @@ class DistilledModel(nn.Module):
         self.points = nn.ModuleList(points if isinstance(points, Iterable) else points(student, self.teachers))
         self.distill_scale = 1.0
         self._stop_early = True
+        # Of the student and of each teacher: modules whose output is changed in place after they return it.
+        self._clones: list[set[str]] = [set() for _ in (student, *self.teachers)]
         self.metrics: dict[str, Tensor] = {}
         # Which point each loss of the last forward pass comes from; the student's own are not in it.
         self.origin: dict[str, str] = {}
@@ -65,7 +67,8 @@ class DistilledModel(nn.Module):
         if not self.training or not self.points:
             return self.student(batched_inputs)
         poolers = {p.roi.pooler for p in self.points if p.roi}
-        with capture(self.student, {p.student for p in self.points}) as features:
+        explore = not self._stop_early
+        with capture(self.student, {p.student for p in self.points}, False, self._clones[0], explore) as features:
             with record_inputs(self.student, poolers) as calls:
                 losses = dict(self.student(batched_inputs))
         of_teachers = [self._run_teacher(i, batched_inputs) for i in range(len(self.teachers))]
@@ -93,7 +96,8 @@ class DistilledModel(nn.Module):
             return {}
         if _orders_differ(self.student, self.teachers[index]):
             batched_inputs = [{**x, "image": x["image"].flip(0)} for x in batched_inputs]
-        with capture(self.teachers[index], wanted, self._stop_early) as outputs:
+        early = self._stop_early
+        with capture(self.teachers[index], wanted, early, self._clones[index + 1], not early) as outputs:
             try:
                 self.teachers[index](batched_inputs)
             except Exception:
@@ -120,7 +124,8 @@ class DistilledModel(nn.Module):
     def whole_teachers(self) -> Iterator[None]:
         """Let the teachers run to their end inside the block, as far as they can.
 
-        It shows modules that run again, or outputs that are changed in place, after the last captured module.
+        It shows modules that run again after the last captured one, and finds outputs that are changed in place, of
+        which copies are captured from then on.
         """
         self._stop_early = False
         try:
