@@ -107,10 +107,17 @@ def project_test_loader(dataset_name: str, num_workers: int, **source: Any) -> A
 
 
 def project_evaluator(dataset_name: str, output_dir: str, **source: Any) -> DatasetEvaluator:
-    """Return what the project's `build_evaluator` returns for one test set."""
+    """Return what the project's `build_evaluator` returns for one test set.
+
+    COCO's evaluation is done by pycocotools: the C++ part gives the same numbers faster, but is not always there.
+    """
     cfg = read_cfg(**source)
     cfg.OUTPUT_DIR = output_dir
-    return project_trainer(source["project"]).build_evaluator(cfg, dataset_name)
+    evaluator = project_trainer(source["project"]).build_evaluator(cfg, dataset_name)
+    for part in getattr(evaluator, "_evaluators", [evaluator]):
+        if hasattr(part, "_use_fast_impl"):
+            part._use_fast_impl = False
+    return evaluator
 
 
 def project_optimizer(params: dict[str, nn.Module], lr: float, **source: Any) -> torch.optim.Optimizer:
