@@ -42,6 +42,7 @@ from diffkd_d2.engine.preflight import build_loader, check_image_format, check_p
 from diffkd_d2.engine.report import log_parameters, log_recipe
 from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook, load_weights
 from diffkd_d2.engine.trainer import Trainer
+from diffkd_d2.modeling.fold import fold_frozen_norms
 
 
 def do_train(args: Namespace, cfg: DictConfig) -> None:
@@ -116,6 +117,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         ]
     )
     start_iter = load_weights(cfg, model, checkpointer, trainer, resume=args.resume)
+    for i, teacher in enumerate(model.teachers):  # after the student may have inherited from them
+        model.teachers[i] = fold_frozen_norms(teacher, {p.teacher for p in model.points if p.teacher_index == i})
     try:
         trainer.train(start_iter, cfg.train.max_iter)
     except TooManySkippedError:

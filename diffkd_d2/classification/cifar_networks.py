@@ -14,7 +14,7 @@ def _conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
 
 
 class PostActBlock(nn.Module):
-    """Two 3x3 convolutions, normalised; where the shape changes, a 1x1 convolution on the shortcut."""
+    """Two normalised 3x3 convolutions, with a 1x1 convolution on the shortcut if the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()

@@ -59,7 +59,7 @@ class Classifier(nn.Module):
         self.logits = nn.Identity()
         self.feature_map = FeatureMap(self.network)
         if feature is not None:
-            # A bound method: a copy of the classifier (its moving average) then feeds its own `feature_map`.
+            # A bound method, so that a copy of the classifier (its moving average) feeds its own `feature_map`.
             find_module(self.network, feature).register_forward_hook(self._see_feature)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
@@ -70,7 +70,7 @@ class Classifier(nn.Module):
 
     @property
     def bare_model(self) -> nn.Module:
-        """What a checkpoint of this classifier holds: the network alone, under its own names."""
+        """The network alone, under its own names: what a checkpoint of this classifier holds."""
         return self.network
 
     def forward(self, batched_inputs: list[dict[str, Any]] | dict[str, Tensor]) -> Any:
@@ -134,7 +134,7 @@ class FeatureMap(nn.Module):
 
     def __init__(self, network: nn.Module):
         super().__init__()
-        # In a list, since nn.Module would register it; a copy of the whole copies the network along.
+        # A list, because nn.Module would register the network; deepcopy still copies it.
         self._network = [network]
 
     def forward(self, output: Tensor) -> Tensor:

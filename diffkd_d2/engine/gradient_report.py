@@ -12,7 +12,7 @@ from ..meta_arch.distilled_model import DistilledModel
 
 logger = logging.getLogger(__name__)
 
-# Between these, the ratio of gradient norms is no reason to look at the weight.
+# A ratio of gradient norms between these is no reason to change the weight.
 LOWEST, HIGHEST = 0.01, 10.0
 
 
@@ -33,7 +33,7 @@ class GradientReportHook(HookBase):
         self.model, self.iterations = model, {start_iter + i for i in after}
 
     def after_forward(self, losses: dict[str, Tensor], scale: float = 1.0) -> None:
-        """Measure and log; all processes take part, since a backward pass may wait for the others.
+        """Measure and log in all processes, because a backward pass may wait for the others.
 
         Args:
             losses: of this step, in their graph.
@@ -52,7 +52,7 @@ class GradientReportHook(HookBase):
         except RuntimeError as error:
             logger.info(f"no report on the scale of the losses: {str(error).splitlines()[0]}")
             return
-        # What trains the distiller alone does not reach the student.
+        # Losses that train only the distiller have no gradient in the student.
         rows: list[list[str | float]] = [
             [k, losses[k].item(), norm, norm / max(of_task, 1e-30)] for k, norm in norms.items() if norm
         ]

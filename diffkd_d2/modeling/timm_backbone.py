@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ..errors import UserError, nearest
 
-# timm's own conversions: its batch norms may hold an activation, which Detectron2's would drop.
+# timm's own conversions, because its batch norms may include an activation that Detectron2's conversion drops.
 NORMS = {"BN": lambda model: model, "FrozenBN": freeze_batch_norm_2d, "SyncBN": convert_sync_batchnorm}
 
 
 class TimmBackbone(Backbone):
-    """The stages of a timm model as feature maps, named as Detectron2's ResNet does: the last one is res5.
+    """A timm model's stages as feature maps, named like those of Detectron2's ResNet: the last one is res5.
 
     Without dilation res2 to res5 have strides of 4, 8, 16 and 32.
 
@@ -38,7 +38,7 @@ class TimmBackbone(Backbone):
 
     def __init__(self, name: str, out_features: list[str], pretrained: bool = False, norm: str = "BN", **options: Any):
         super().__init__()
-        # A LazyConfig hands over lists of its own kind, which timm and torch do not take.
+        # A LazyConfig passes omegaconf lists, which timm and torch do not accept.
         options = {k: tuple(v) if isinstance(v, ListConfig) else v for k, v in options.items()}
         if not timm.is_model(name.split(".")[0]):
             raise UserError(f"timm has no model '{name}'{nearest(name, timm.list_models())}")
@@ -76,7 +76,7 @@ class TimmBackbone(Backbone):
         return dict(zip(self._out_features, features, strict=True))
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and stride of each stage."""
+        """Return channels and stride of each stage."""
         return self._shapes
 
 
