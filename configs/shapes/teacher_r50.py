@@ -20,3 +20,5 @@ train.eval_period = 2000
 train.checkpointer.period = 1000
 train.clip_norm = 10.0
 train.output_dir = "output/shapes/teacher_r50"
+# The trained weights that are shipped, for --teacher.
+teacher = dict(weights="assets/shapes_teacher_r50.pth")

@@ -79,7 +79,7 @@ def teacher_node(config: str, weights: str | None = None, project: str | None = 
     Args:
         config: a LazyConfig, a YAML file, or a name in Detectron2's zoo.
         weights: a checkpoint; None: the zoo's for a name in the zoo; of a YAML file its MODEL.WEIGHTS; of a LazyConfig
-            what its training left in `train.output_dir`.
+            what its training left in `train.output_dir`, else what it says by `teacher = dict(weights=...)`.
         project: the Python file of the YAML's project.
 
     Raises:
@@ -95,9 +95,7 @@ def teacher_node(config: str, weights: str | None = None, project: str | None = 
     cfg = complete(load_lazy(config))
     image_format = OmegaConf.select(cfg, "dataloader.train.mapper.image_format")
     weights = weights or _trained_weights(cfg)
-    # Relative references of the node, such as "${..lr}", are to its own config.
-    model = cfg.model.student
-    return L(load_teacher)(model=model, weights=_require(weights, config), input_format=image_format)
+    return L(load_teacher)(model=cfg.model.student, weights=_require(weights, config), input_format=image_format)
 
 
 def _lazy_zoo_teacher(config: str, weights: str | None) -> DictConfig:
@@ -117,7 +115,7 @@ def _zoo_weights(config: str) -> str | None:
 
 def _trained_weights(cfg: DictConfig) -> str | None:
     trained = Path(cfg.train.output_dir) / "model_final.pth"
-    return str(trained) if trained.is_file() else None
+    return str(trained) if trained.is_file() else cfg.get("teacher", {}).get("weights")
 
 
 def _require(weights: str | None, config: str) -> str:

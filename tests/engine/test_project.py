@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from detectors import MASK, RETINANET, SEMANTIC, SMALL
+from detectron2 import model_zoo
 from detectron2.config import instantiate
 from detectron2.data import DatasetMapper
 from detectron2.solver import build_lr_scheduler, build_optimizer
@@ -163,10 +164,28 @@ def test_the_flags_pair_any_config_with_any_teacher(tmp_path):
 
 def test_a_lazy_config_takes_the_flags_too(tmp_path):
     lazy = ["--config-file", "configs/shapes/student_r18.py", "--teacher", "configs/shapes/teacher_r50.py"]
-    cfg = configure(arguments(*lazy, "--teacher-weights", "assets/shapes_teacher_r50.pth", "--method", "mimic"))
+    cfg = configure(arguments(*lazy, "--method", "mimic"))
     assert [p.name for p in instantiate(cfg.model).points] == ["p3", "p4", "p5"]
     with pytest.raises(UserError, match="no trained weights are known"):
-        configure(arguments(*lazy, "train.max_iter=3"))
+        configure(arguments(*lazy[:3], "configs/shapes/vitdet_teacher.py"))
+
+
+def test_a_lazy_config_of_another_project_takes_them_too():
+    theirs, teacher = (
+        model_zoo.get_config_file("COCO-Detection/retinanet_R_50_FPN_1x.py"),
+        "new_baselines/mask_rcnn_R_50_FPN_100ep_LSJ.py",
+    )
+    cfg = configure(arguments("--config-file", theirs, "--teacher", teacher, "--method", "mimic", "distill.weight=3"))
+    assert cfg.model.teacher.weights.startswith("https://") and cfg.train.max_skipped == 10
+    model = DistilledModel(
+        instantiate(cfg.model.student), instantiate(cfg.model.teacher.model), instantiate(cfg.model.points)
+    )
+    assert [p.name for p in model.points] == ["p3", "p4", "p5", "p6"]
+    cfg.optimizer.params.distiller_lr_factor = 2.0
+    optimizer = engine_optimizer.build_optimizer(cfg, model)
+    rates, _ = groups(optimizer)
+    assert {rates[id(p)]["lr"] for p in model.points.parameters()} == {2 * cfg.optimizer.lr}
+    assert {rates[id(p)]["lr"] for p in model.student.parameters() if p.requires_grad} == {cfg.optimizer.lr}
 
 
 @pytest.mark.parametrize(
