@@ -52,8 +52,10 @@ class StandIn(nn.Module):
     def forward(self, batched_inputs):
         images = torch.stack([x["image"].to(self.device) for x in batched_inputs]).float() / 128 - 1
         logits = self.pixel_decoder.forward_features(self.backbone(images))
-        logits = F.interpolate(logits, size=images.shape[-2:], mode="bilinear")
         if self.training:
             labels = torch.stack([x["sem_seg"].to(self.device) for x in batched_inputs])
+            logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear")
             return {"loss_sem_seg": F.cross_entropy(logits, labels, ignore_index=255)}
-        return [{"sem_seg": x} for x in logits]
+        sizes = [(x["height"], x["width"]) for x in batched_inputs]
+        maps = [F.interpolate(x[None], size=size, mode="bilinear")[0] for x, size in zip(logits, sizes, strict=True)]
+        return [{"sem_seg": x} for x in maps]
