@@ -26,7 +26,7 @@ from diffkd_d2.engine.config import load_config
 ROOT = Path(__file__).resolve().parent.parent
 TEACHER = ROOT / "assets" / "shapes_teacher_r50.pth"
 LABELS = {"teacher": "teacher", "student": "student", "diffkd": "with DiffKD"}
-RUNS = {"teacher": "diffkd_r18", "student": "student_r18", "diffkd": "diffkd_r18"}
+RUNS = {"teacher": "diffkd_retinanet_r18", "student": "alone_retinanet_r18", "diffkd": "diffkd_retinanet_r18"}
 
 
 def train_net(config: str, *arguments: str) -> None:
@@ -75,7 +75,7 @@ def _panel(model: torch.nn.Module, name: str, file_name: str) -> np.ndarray:
 
 def train_teacher(output: Path) -> None:
     """Train the teacher anew and put its weights, in float16, in the place of the shipped ones."""
-    train_net("teacher_r50", f"train.output_dir={output}", "train.seed=1")
+    train_net("teacher_retinanet_r50", f"train.output_dir={output}", "train.seed=1")
     state = torch.load(output / "model_final.pth", weights_only=True)["model"]
     half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     torch.save({"model": half}, TEACHER)

@@ -41,8 +41,13 @@ def test_a_yaml_of_the_zoo_is_distilled_by_one_line(config, method, small_datase
 
 
 def test_the_losses_are_those_of_the_config_by_hand(small_datasets, tmp_path):
-    by_hand = ["--config-file", "configs/shapes/mimic_r18.py"]
-    one_line = ["--config-file", "configs/shapes/student_r18.py", "--teacher", "configs/shapes/teacher_r50.py"]
+    by_hand = ["--config-file", "configs/shapes/mimic_retinanet_r18.py"]
+    one_line = [
+        "--config-file",
+        "configs/shapes/alone_retinanet_r18.py",
+        "--teacher",
+        "configs/shapes/teacher_retinanet_r50.py",
+    ]
     one_line += ["--method", "mimic", "model.points.weight=5"]
     lines = []
     for name, words in (("hand", by_hand), ("line", one_line)):

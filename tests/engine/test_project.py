@@ -163,11 +163,16 @@ def test_the_flags_pair_any_config_with_any_teacher(tmp_path):
 
 
 def test_a_lazy_config_takes_the_flags_too(tmp_path):
-    lazy = ["--config-file", "configs/shapes/student_r18.py", "--teacher", "configs/shapes/teacher_r50.py"]
+    lazy = [
+        "--config-file",
+        "configs/shapes/alone_retinanet_r18.py",
+        "--teacher",
+        "configs/shapes/teacher_retinanet_r50.py",
+    ]
     cfg = configure(arguments(*lazy, "--method", "mimic"))
     assert [p.name for p in instantiate(cfg.model).points] == ["p3", "p4", "p5"]
     with pytest.raises(UserError, match="no trained weights are known"):
-        configure(arguments(*lazy[:3], "configs/shapes/cascade_teacher_r50.py"))
+        configure(arguments(*lazy[:3], "configs/shapes/teacher_cascade_rcnn_r50.py"))
 
 
 def test_a_lazy_config_of_another_project_takes_them_too():
@@ -200,10 +205,13 @@ def test_a_lazy_config_of_another_project_takes_them_too():
         (["--config-file", RETINANET, "--teacher", "nowhere.py"], "'nowhere.py' is neither a file nor a name"),
         (["--config-file", RETINANET, "--teacher-weights", "a.pth"], "--teacher-weights needs --teacher"),
         (["--config-file", RETINANET, "model.student.project=evil.py"], "project decides what is called"),
-        (["--config-file", "configs/shapes/student_r18.py", "SOLVER.MAX_ITER", "3"], "goes with a YAML config"),
-        (["--config-file", "configs/shapes/diffkd_r18.py", "distill.where=head"], "this config lists its own"),
+        (["--config-file", "configs/shapes/alone_retinanet_r18.py", "SOLVER.MAX_ITER", "3"], "goes with a YAML config"),
         (
-            ["--config-file", "configs/shapes/diffkd_r18.py", "--method", "mimic", "model.points.0.weight=2"],
+            ["--config-file", "configs/shapes/diffkd_retinanet_r18.py", "distill.where=head"],
+            "this config lists its own",
+        ),
+        (
+            ["--config-file", "configs/shapes/diffkd_retinanet_r18.py", "--method", "mimic", "model.points.0.weight=2"],
             "model.points is chosen by the models, and its options are model.points.levels, model.points.recipe",
         ),
     ],
