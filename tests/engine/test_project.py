@@ -172,7 +172,7 @@ def test_a_lazy_config_takes_the_flags_too(tmp_path):
     cfg = configure(arguments(*lazy, "--method", "mimic"))
     assert [p.name for p in instantiate(cfg.model).points] == ["p3", "p4", "p5"]
     with pytest.raises(UserError, match="no trained weights are known"):
-        configure(arguments(*lazy[:3], "configs/shapes/teacher_cascade_rcnn_r50.py"))
+        configure(arguments(*lazy[:3], "configs/shapes/teacher_semantic_fpn_r50.py"))
 
 
 def test_a_lazy_config_of_another_project_takes_them_too():
