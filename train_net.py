@@ -83,8 +83,11 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         average = AverageHook(model.student, cfg.train.ema_decay, output_dir / "model_ema.pth")
         parts["ema"] = average.average
     checkpointer = Checkpointer(model.student, cfg.train.output_dir, **parts)
+    precise_bn = None
+    if cfg.train.precise_bn:
+        batches_anew = build_loader(cfg.dataloader.train)
+        precise_bn = PreciseBN(cfg.train.eval_period, model.student, batches_anew, cfg.train.precise_bn)
     results: dict = {}
-    precise = cfg.train.precise_bn
 
     def evaluate_student() -> dict:
         results.update(evaluate(cfg, model.student, test_loader))
@@ -103,10 +106,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
             hooks.LRScheduler(scheduler=lr_multiplier),
             DistillHook(model, **cfg.distill, period=cfg.train.log_period),
             GradientReportHook(model, cfg.distill.start_iter),
+            precise_bn,
             NormalizerHook(model.student),
-            PreciseBN(cfg.train.eval_period, model.student, build_loader(cfg.dataloader.train), precise)
-            if precise
-            else None,
             average,
             PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
             PreemptionHook(checkpointer, cfg.train.device),

@@ -128,12 +128,12 @@ def finish(cfg: DictConfig) -> DictConfig:
 
 
 def place_models(node: Any, device: str) -> None:
-    """Set the device of each YAML model in a node: some models remember where they were built."""
+    """Set the device of each YAML model, and of each LazyCall that has one: some models remember where they are."""
     if isinstance(node, ListConfig):
         for part in node:
             place_models(part, device)
     elif isinstance(node, DictConfig):
-        if locate_target(node) is yaml_model:
+        if locate_target(node) is yaml_model or ("_target_" in node and "device" in node):
             node.device = device
         for key in node:
             place_models(node._get_node(key), device)
