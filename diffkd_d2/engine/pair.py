@@ -9,7 +9,7 @@ from pathlib import Path
 
 from detectron2 import model_zoo
 from detectron2.config import LazyCall as L
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from ..errors import UserError
 from ..meta_arch.auto_points import AutoPoints
@@ -127,7 +127,7 @@ def _require(weights: str | None, config: str) -> str:
 def _choose_method(cfg: DictConfig, method: str | None) -> None:
     """Put the method in the place of the config's points; without one, DiffKD where a teacher has no points."""
     has_teacher = bool(cfg.model.get("teacher"))
-    if method is None and has_teacher and isinstance(cfg.model.points, ListConfig) and not cfg.model.points:
+    if method is None and has_teacher and not cfg.model.get("points"):
         method = DEFAULT_METHOD
     if method is None:
         return

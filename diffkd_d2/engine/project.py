@@ -64,7 +64,7 @@ def from_project(
             lr_multiplier=L(project_schedule)(**source),
             train=_train(cfg),
             distill=distill_defaults(),
-            notes=_notes(cfg, trainer),
+            notes=_notes(cfg, trainer, project),
         ),
         flags={"allow_objects": True},
     )
@@ -236,7 +236,7 @@ def _clips_all(cfg: CfgNode) -> bool:
     return clip.ENABLED and clip.CLIP_TYPE == "full_model"
 
 
-def _notes(cfg: CfgNode, trainer: type[DefaultTrainer]) -> list[str]:
+def _notes(cfg: CfgNode, trainer: type[DefaultTrainer], project: str | None) -> list[str]:
     """Return what the log says about the YAML: what is not honoured, and what resumes less exactly."""
     notes = []
     if cfg.TEST.AUG.ENABLED:
@@ -245,7 +245,9 @@ def _notes(cfg: CfgNode, trainer: type[DefaultTrainer]) -> list[str]:
         notes.append("TEST.EXPECTED_RESULTS is not honoured: compare results.json yourself")
     if cfg.GLOBAL.HACK != 1.0:
         notes.append("GLOBAL.HACK is not honoured")
-    if trainer is not DefaultTrainer:
+    if project and trainer is DefaultTrainer:
+        notes.append(f"{project} has no Trainer: loaders, optimizer, schedule and evaluators are Detectron2's")
+    else:
         unused = [name for name in NOT_CALLED if is_own(trainer, name)]
         if unused:
             notes.append(f"not called: {', '.join(f'{trainer.__name__}.{name}' for name in unused)}")
