@@ -40,7 +40,7 @@ def run_demo(output: Path, iterations: int) -> dict[str, float]:
     start = time.time()
     length = [f"train.max_iter={iterations}"]
     for name, config in RUNS.items():
-        options = [f"train.output_dir={output / name}", "train.seed=1"]
+        options = [f"train.output_dir={output / name}", "train.overwrite=True", "train.seed=1"]
         train_net(config, *(["--eval-teacher"] if name == "teacher" else []), *options, *length)
     files = {name: "results_teacher.json" if name == "teacher" else "results.json" for name in RUNS}
     summary = {name: json.loads((output / name / file).read_text())["bbox"]["AP"] for name, file in files.items()}
@@ -75,7 +75,7 @@ def _panel(model: torch.nn.Module, name: str, file_name: str) -> np.ndarray:
 
 def train_teacher(output: Path) -> None:
     """Train the teacher anew and put its weights, in float16, in the place of the shipped ones."""
-    train_net("teacher_retinanet_r50", f"train.output_dir={output}", "train.seed=1")
+    train_net("teacher_retinanet_r50", f"train.output_dir={output}", "train.overwrite=True", "train.seed=1")
     state = torch.load(output / "model_final.pth", weights_only=True)["model"]
     half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     torch.save({"model": half}, TEACHER)

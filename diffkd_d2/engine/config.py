@@ -1,6 +1,8 @@
 """The command line, LazyConfigs, and overrides, which are data: none decides what is called."""
 
+import builtins
 import inspect
+import os
 import re
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -12,11 +14,12 @@ from detectron2.engine import default_argument_parser
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from ..errors import UserError, nearest
+from ..errors import ProjectError, UserError, nearest
 from ..meta_arch.auto_points import AutoPoints
 from ..meta_arch.distilled_model import DistilledModel
 from ..modeling.yaml_model import yaml_model
 from .defaults import distill_defaults, train_defaults
+from .schema import check_config
 
 # `_target_` names what a LazyCall calls, `extend` the functions that `yaml_model` runs, `project` a file that it runs:
 # as a key, or in a value.
@@ -30,6 +33,7 @@ def argument_parser(epilog: str | None = None) -> ArgumentParser:
     parser = default_argument_parser(epilog=epilog)
     next(action for action in parser._actions if action.dest == "opts").nargs = "*"  # not all that follows
     parser.add_argument("--eval-teacher", action="store_true", help="evaluate the teacher on the student's test data")
+    parser.add_argument("--dry-run", action="store_true", help="stop before the first step and print the plan")
     parser.add_argument("--teacher", help="config of the teacher: a file, or a name in Detectron2's zoo")
     parser.add_argument("--teacher-weights", help="its checkpoint; every key of it must fit")
     parser.add_argument("--method", help="distillation method in place of the config's points, such as diffkd, pkd+kd")
@@ -46,11 +50,12 @@ def load_config(path: str, overrides: list[str]) -> DictConfig:
     """Load a LazyConfig and apply `key=value` overrides.
 
     A key is one that the config has, or a keyword of what a LazyCall calls; `+key=value` adds any other. The file is
-    Python and runs; an override is data and can run nothing.
+    Python and runs; an override is data and can run nothing. A "~" in `train.output_dir` is the home folder.
 
     Raises:
-        UserError: if the file is not there or no Python, an override is no `key=value` or not data, or its key does
-            not exist.
+        UserError: if the file is not there or no Python, an override is no `key=value` or not data, its key does not
+            exist, or a value has another type or range than `schema.py` says.
+        ProjectError: if the code in the file fails.
     """
     return finish(apply_overrides(complete(load_lazy(path)), overrides))
 
@@ -60,12 +65,13 @@ def load_lazy(path: str) -> DictConfig:
 
     Raises:
         UserError: if the file is not there or no Python.
+        ProjectError: if the code in the file fails.
     """
     if not Path(path).is_file():
         raise UserError(f"no config file '{path}'")
     if not path.endswith(".py"):
         raise UserError(f"'{path}' is neither a LazyConfig (.py) nor a YAML config (.yaml)")
-    return LazyConfig.load(path)
+    return _run_config(path)
 
 
 def complete(cfg: DictConfig) -> DictConfig:
@@ -78,19 +84,26 @@ def complete(cfg: DictConfig) -> DictConfig:
     """
     if "model" not in cfg:
         raise UserError("the config defines no model")
+    theirs = cfg.get("train", OmegaConf.create())
     if locate_target(cfg.model) is not DistilledModel:
         cfg.model = L(DistilledModel)(student=cfg.model, points=[])
-    theirs = cfg.get("train", {})
-    train = OmegaConf.merge(train_defaults(), theirs)
-    if OmegaConf.select(cfg, "train.amp.enabled"):
-        train.amp.dtype = "float16"
-    if OmegaConf.select(cfg, "train.clip_grad.enabled"):
-        train.clip_norm = theirs.clip_grad.params.max_norm
-    cfg.train = train
+        cfg.notes, theirs = _take_over(theirs)
+    cfg.train = OmegaConf.merge(train_defaults(), theirs)
     cfg.distill = OmegaConf.merge(distill_defaults(), cfg.get("distill", {}))
     if "params" in cfg.get("optimizer", {}) and "distiller_lr_factor" not in cfg.optimizer.params:
         cfg.optimizer.params.distiller_lr_factor = 1.0
     return cfg
+
+
+def _take_over(train: DictConfig) -> tuple[list[str], DictConfig]:
+    """Return what of another project's `train` is not honoured, as notes for the log, and what is, in our words."""
+    ours = {key: value for key, value in train.items() if key in train_defaults() and key != "amp"}
+    if OmegaConf.select(train, "amp.enabled"):
+        ours["amp"] = dict(dtype="float16")
+    if OmegaConf.select(train, "clip_grad.enabled"):
+        ours["clip_norm"] = train.clip_grad.params.max_norm
+    others = [key for key in train if key not in train_defaults() and key != "clip_grad"]
+    return [f"train.{key} is not honoured" for key in others], OmegaConf.create(ours)
 
 
 def apply_overrides(cfg: DictConfig, overrides: list[str]) -> DictConfig:
@@ -103,19 +116,46 @@ def apply_overrides(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         if not key.startswith("+"):
             _require_key(cfg, key)
     try:
-        return LazyConfig.apply_overrides(cfg, [o.removeprefix("+") for o in overrides])
+        return LazyConfig.apply_overrides(cfg, [_expand_home(o.removeprefix("+")) for o in overrides])
     except Exception as error:  # hydra's parser and omegaconf each raise their own kinds
         raise UserError(f"cannot apply overrides: {str(error).splitlines()[0]}") from error
 
 
+def _expand_home(override: str) -> str:
+    """Return `key=~/path` with the home folder; the parser of overrides knows no "~"."""
+    key, _, value = override.partition("=")
+    return f"{key}='{os.path.expanduser(value)}'" if value.startswith("~") else override
+
+
+def _run_config(path: str) -> DictConfig:
+    import_before = builtins.__import__
+    try:
+        return LazyConfig.load(path)
+    except UserError:
+        raise
+    except SyntaxError as error:
+        fault = error.__cause__ or error  # Detectron2 says which file, its cause which line
+        raise UserError(f"{error.msg} line {fault.lineno}: {fault.msg}") from error
+    except Exception as error:
+        line = f"config {path}: {type(error).__name__}: {error}"
+        if isinstance(error, ImportError) and "has to exist" in str(error):  # a relative import of no file
+            raise UserError(line) from error
+        raise ProjectError(line) from error
+    finally:
+        builtins.__import__ = import_before  # Detectron2 replaces it, and leaves it so where a config fails
+
+
 def finish(cfg: DictConfig) -> DictConfig:
-    """Hand AutoPoints what `distill` says for it.
+    """Check the config, and hand AutoPoints what `distill` says for it.
 
     The points come last in `model`, so that what is drawn for the distillers does not depend on who chose them.
 
     Raises:
-        UserError: if `distill.where` or `distill.levels` is set where the points are listed.
+        UserError: if `distill.where` or `distill.levels` is set where the points are listed, or a value has another
+            type or range than `schema.py` says.
     """
+    check_config(cfg)
+    cfg.train.output_dir = os.path.expanduser(cfg.train.output_dir)
     given = {key: cfg.distill.pop(key) for key in ("where", "levels") if key in cfg.distill}
     given = {key: value for key, value in given.items() if value is not None}
     points = cfg.model.pop("points", [])

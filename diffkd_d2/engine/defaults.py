@@ -7,8 +7,14 @@ def train_defaults() -> DictConfig:
     """Return the options of `train_net.py` that are no model, data or optimizer."""
     options = dict(
         output_dir="./output",
+        # True: checkpoints of another run in that folder are removed; else the run is refused.
+        overwrite=False,
         # Initial weights of the student: a path, detectron2:// or https://; "" trains from scratch.
         init_checkpoint="",
+        # The part of the student that it belongs to, where it is a bare backbone: "backbone.bottom_up".
+        init_prefix="",
+        # Prefixes of weights that the checkpoint of --eval-only may lack.
+        expected_missing=[],
         # After that: prefixes of weights that the student takes from the (first) teacher, such as "backbone.fpn";
         # "neck" is all of an FPN backbone but its bottom-up network, "head" all but the backbone.
         inherit=[],
@@ -46,6 +52,8 @@ def distill_defaults() -> DictConfig:
     """Return the window in which the KD loss acts, its weight, and what `AutoPoints` is told.
 
     What trains the distillers (diffusion, autoencoder) runs from the first iteration, so `start_iter` gives them a
-    head start. `weight` multiplies `loss_kd` of all points; `where` and `levels` are AutoPoints' own.
+    head start. `weight` multiplies `loss_kd` of all points; `where` and `levels` are AutoPoints' own. `teacher_check`:
+    evaluate the teacher on about so many test images before training; 0: not at all.
     """
-    return OmegaConf.create(dict(start_iter=0, warmup_iters=0, stop_iter=None, weight=1.0, where=None, levels=None))
+    window = dict(start_iter=0, warmup_iters=0, stop_iter=None, weight=1.0)
+    return OmegaConf.create(dict(**window, where=None, levels=None, teacher_check=0))

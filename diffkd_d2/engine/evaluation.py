@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from detectron2.config import instantiate
 from detectron2.engine import hooks
 from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.evaluation.testing import flatten_results_dict
@@ -15,7 +14,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from ..errors import UserError
-from .preflight import build_loader, check_classes, check_image_format
+from ..modeling.teacher import require_loaded
+from .build import build
+from .loaders import build_loader, check_classes, check_image_format
 
 
 def build_test_loader(cfg: DictConfig, model: nn.Module) -> Iterable[Any]:
@@ -36,6 +37,23 @@ def build_test_loader(cfg: DictConfig, model: nn.Module) -> Iterable[Any]:
     return loaders if isinstance(cfg.dataloader.test, ListConfig) else loaders[0]
 
 
+def build_teacher_loader(cfg: DictConfig, teacher: nn.Module) -> Iterable[Any]:
+    """Return the loader of the config's test data, with images in the teacher's channel order.
+
+    Raises:
+        UserError: as `build_test_loader`.
+    """
+    read = [(node, OmegaConf.select(node, "mapper.image_format")) for node, _ in _test_sets(cfg)]
+    read = [(node, image_format) for node, image_format in read if image_format]
+    for node, image_format in read:
+        node.mapper.image_format = getattr(teacher, "input_format", None) or image_format
+    try:
+        return build_test_loader(cfg, teacher)
+    finally:
+        for node, image_format in read:
+            node.mapper.image_format = image_format
+
+
 def evaluate(cfg: DictConfig, model: nn.Module, loader: Iterable[Any]) -> dict[str, Any]:
     """Evaluate a plain Detectron2 model; return Detectron2's dict of results, empty outside the main process.
 
@@ -44,7 +62,7 @@ def evaluate(cfg: DictConfig, model: nn.Module, loader: Iterable[Any]) -> dict[s
     several = isinstance(cfg.dataloader.test, ListConfig)
     results: dict[str, Any] = {}
     for (node, evaluator), data in zip(_test_sets(cfg), loader if several else [loader], strict=True):
-        of_set = inference_on_dataset(model, data, instantiate(evaluator))
+        of_set = inference_on_dataset(model, data, build(evaluator, "dataloader.evaluator"))
         if comm.is_main_process():
             print_csv_format(of_set)
             results.update({_name(node): of_set} if several else of_set)
@@ -60,13 +78,10 @@ def evaluate_teachers(cfg: DictConfig) -> None:
     nodes = cfg.model.get("teacher") or []
     if not nodes:
         raise UserError("the config has no teacher to evaluate: model.teacher is empty")
-    read = [OmegaConf.select(node, "mapper.image_format") for node, _ in _test_sets(cfg)]
     for i, node in enumerate([nodes] if isinstance(nodes, DictConfig) else nodes):
-        teacher = instantiate(node).to(cfg.train.device)
-        for (test, _), image_format in zip(_test_sets(cfg), read, strict=True):
-            if image_format:
-                test.mapper.image_format = getattr(teacher, "input_format", None) or image_format
-        results = evaluate(cfg, teacher, build_test_loader(cfg, teacher))
+        teacher = build(node, "model.teacher").to(cfg.train.device)
+        require_loaded([teacher])
+        results = evaluate(cfg, teacher, build_teacher_loader(cfg, teacher))
         write_results(Path(cfg.train.output_dir) / f"results_teacher{i or ''}.json", results)
 
 

@@ -3,13 +3,13 @@
 from typing import Any
 
 import torch
-from detectron2.config import instantiate
 from detectron2.solver.build import get_default_optimizer_params
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import UserError
 from ..meta_arch.distilled_model import DistilledModel
+from .build import build
 
 
 def build_optimizer(cfg: DictConfig, model: DistilledModel) -> torch.optim.Optimizer:
@@ -22,10 +22,10 @@ def build_optimizer(cfg: DictConfig, model: DistilledModel) -> torch.optim.Optim
     target = params.get("_target_")
     if (locate(target) if isinstance(target, str) else target) is distill_optimizer_params:
         params.model = model
-        return instantiate(cfg.optimizer)
+        return build(cfg.optimizer, "optimizer")
     factor = params.pop("distiller_lr_factor", 1.0)
     params.model = model.student
-    optimizer = instantiate(cfg.optimizer)
+    optimizer = build(cfg.optimizer, "optimizer")
     rate = cfg.optimizer.get("lr") or optimizer.defaults["lr"]
     for group in get_default_optimizer_params(model.points, rate * factor, weight_decay_norm=0.0):
         optimizer.add_param_group(group)
@@ -80,3 +80,27 @@ def images_per_step(cfg: DictConfig) -> int | None:
         raise UserError(f"train.accumulate is {cfg.train.accumulate}, expected at least 1")
     batch = OmegaConf.select(cfg, "dataloader.train.total_batch_size")
     return None if batch is None else batch * cfg.train.accumulate
+
+
+def settings_that_differ(groups: list[dict[str, Any]], saved: list[dict[str, Any]]) -> list[str]:
+    """Compare the settings of an optimizer's groups, as the config has them, with those in a checkpoint.
+
+    Args:
+        groups: `param_groups` of the optimizer before it is restored.
+        saved: those of the checkpoint, as many.
+
+    Returns:
+        for each setting with differences words such as "lr 0.01 (config: 0.02)", each pair of values once.
+    """
+    found: dict[str, None] = {}
+    for ours, theirs in zip(groups, saved, strict=False):
+        for name, value in ours.items():
+            # The schedule moves `lr`; what it starts from is `initial_lr`, which a new optimizer has not yet.
+            before = theirs.get("initial_lr", theirs.get("lr")) if name == "lr" else theirs.get(name, value)
+            if name not in ("params", "initial_lr") and _plain(before) != _plain(value):
+                found[f"{name} {before} (config: {value})"] = None
+    return list(found)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple | list) else value
