@@ -1,6 +1,6 @@
 """The meta-architecture: a student under training, a frozen teacher, and the points where they meet."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,8 @@ class DistilledModel(nn.Module):
     Args:
         student: any model on Detectron2's contract (list of dicts in; in training a dict of losses out).
         teacher: frozen model on the same contract, or a list of them; None where there are no points.
-        points: where to distil; none makes training equal to that of the bare student.
+        points: where to distil; none makes training equal to that of the bare student. A callable, such as
+            `AutoPoints`, is called with the student and the list of teachers, and returns them.
         shared_distiller: use the first point's distiller for all points, one set of parameters.
 
     Raises:
@@ -37,17 +38,19 @@ class DistilledModel(nn.Module):
         self,
         student: nn.Module,
         teacher: nn.Module | Sequence[nn.Module] | None = None,
-        points: Sequence[DistillPoint] = (),
+        points: Iterable[DistillPoint] | Callable[..., Iterable[DistillPoint]] = (),
         shared_distiller: bool = False,
     ):
         super().__init__()
         self.student = student
-        self.points = nn.ModuleList(points)
         teachers = [] if teacher is None else [teacher] if isinstance(teacher, nn.Module) else list(teacher)
         # A plain list: nn.Module would register the teachers as sub-modules.
         self.teachers = [t.requires_grad_(False).eval() for t in teachers]
+        self.points = nn.ModuleList(points if isinstance(points, Iterable) else points(student, self.teachers))
         self.distill_scale = 1.0
         self._stop_early = True
+        # Of the student and of each teacher: modules whose output is changed in place after they return it.
+        self._clones: list[set[str]] = [set() for _ in (student, *self.teachers)]
         self.metrics: dict[str, Tensor] = {}
         # Which point each loss of the last forward pass comes from; the student's own are not in it.
         self.origin: dict[str, str] = {}
@@ -66,7 +69,8 @@ class DistilledModel(nn.Module):
             return self.student(batched_inputs)
         points = self._points()
         poolers = {p.roi.pooler for p in points if p.roi}
-        with capture(self.student, {p.student for p in points}) as features:
+        explore = not self._stop_early
+        with capture(self.student, {p.student for p in points}, False, self._clones[0], explore) as features:
             with record_inputs(self.student, poolers) as calls:
                 losses = dict(self.student(batched_inputs))
         of_teachers = [self._run_teacher(i, batched_inputs) for i in range(len(self.teachers))]
@@ -94,7 +98,8 @@ class DistilledModel(nn.Module):
             return {}
         if _orders_differ(self.student, self.teachers[index]):
             batched_inputs = [{**x, "image": x["image"].flip(0)} for x in batched_inputs]
-        with capture(self.teachers[index], wanted, self._stop_early) as outputs:
+        early = self._stop_early
+        with capture(self.teachers[index], wanted, early, self._clones[index + 1], not early) as outputs:
             try:
                 self.teachers[index](batched_inputs)
             except Exception:
@@ -121,7 +126,8 @@ class DistilledModel(nn.Module):
     def whole_teachers(self) -> Iterator[None]:
         """Let the teachers run to their end inside the block, as far as they can.
 
-        It shows modules that run again, or outputs that are changed in place, after the last captured module.
+        It shows modules that run again after the last captured one, and finds outputs that are changed in place, of
+        which copies are captured from then on.
         """
         self._stop_early = False
         try:
@@ -163,7 +169,11 @@ class DistilledModel(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "DistilledModel":
         for teacher in self.teachers:
             teacher._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
-        return super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
+        super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
+        for model in (self.student, *self.teachers):
+            if isinstance(vars(model).get("device"), torch.device | str):  # some models remember where they were built
+                vars(model)["device"] = next(model.parameters()).device
+        return self
 
 
 def _orders_differ(student: nn.Module, teacher: nn.Module) -> bool:

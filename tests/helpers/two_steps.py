@@ -38,7 +38,7 @@ def forget_pretrained(node: DictConfig) -> None:
         if OmegaConf.select(node, f"{path}.pretrained"):
             OmegaConf.update(node, f"{path}.pretrained", False)
     if "diffkd_d2.modeling.timm_backbone.add_timm_config" in node.get("extend", []):
-        node.opts.extend(["MODEL.TIMM.PRETRAINED", False])
+        node.opts.extend(["MODEL.DIFFKD_TIMM.PRETRAINED", False])
 
 
 def main() -> None:
