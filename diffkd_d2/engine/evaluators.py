@@ -24,6 +24,7 @@ from ..data.label_maps import ReadableLabelMaps
 from ..data.loaders import dataset_names
 from ..errors import UserError, nearest
 from ..evaluation.trial import try_evaluator
+from .build import build
 from .loaders import build_loader, check_image_format
 
 logger = logging.getLogger(__name__)
@@ -114,9 +115,10 @@ def _build_evaluator(node: DictConfig, loader: Any, name: str) -> DatasetEvaluat
     what = f"evaluator {_target_name(node)}{f' of {judged}' if judged else ''}"
     if judged is not None and judged not in DatasetCatalog.list():
         raise UserError(f"{what}: there is no such dataset{nearest(str(judged), DatasetCatalog.list())}")
-    with _one_line(what, _is_shipped(locate(node._target_) if isinstance(node._target_, str) else node._target_)):
+    shipped = _is_shipped(locate(node._target_) if isinstance(node._target_, str) else node._target_)
+    with _one_line(what, shipped):
         with checked_evaluator_json():
-            evaluator = instantiate(node)
+            evaluator = instantiate(node) if shipped else build(node, "dataloader.evaluator")
         label_maps = getattr(evaluator, "input_file_to_gt_file", None)  # SemSegEvaluator's
         if label_maps is not None:
             require_files(label_maps.values(), "label maps")
