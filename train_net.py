@@ -23,6 +23,7 @@ from omegaconf import DictConfig
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
 from diffkd_d2.checkpoint.run_folder import Run
+from diffkd_d2.engine.balance import BalanceHook
 from diffkd_d2.engine.build import build
 from diffkd_d2.engine.class_lists import check_class_lists
 from diffkd_d2.engine.compilation import compile_distillers
@@ -95,6 +96,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         return results
 
     writers = build_writers(cfg.train.output_dir, cfg.train.max_iter) if main and not args.dry_run else []
+    balance = distill.get("balance")
+    balance_hook = None if balance is None else BalanceHook(model, balance, distill.start_iter)
     eval_hook = EvalHook(cfg.train.eval_period, evaluate_student, output_dir)
     writer_hooks = [hooks.PeriodicWriter(writers, period=cfg.train.log_period)] if main else []
     trainer.register_hooks(
@@ -103,7 +106,7 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
             hooks.IterationTimer(),
             hooks.LRScheduler(scheduler=lr_multiplier),
             DistillHook(model, distill.start_iter, distill.warmup_iters, distill.stop_iter, cfg.train.log_period),
-            GradientReportHook(model, distill.start_iter),
+            balance_hook or GradientReportHook(model, distill.start_iter),
             NormalizerHook(model.student),
             average,
             PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,

@@ -41,4 +41,6 @@ train = dict(
 # The window in which the KD loss acts; see diffkd_d2/engine/hooks.py. What trains the distillers (diffusion,
 # autoencoder) runs from the first iteration, so start_iter gives them a head start.
 # teacher_check: evaluate the teacher on about so many test images before training; 0: not at all.
-distill = dict(start_iter=0, warmup_iters=0, stop_iter=None, teacher_check=0)
+# balance: a factor on loss_kd of all points keeps its gradient norm at this multiple of the task's, such as 0.5, in the
+# parameters that distillation reaches; None: the weights of the points are taken as they stand.
+distill = dict(start_iter=0, warmup_iters=0, stop_iter=None, teacher_check=0, balance=None)

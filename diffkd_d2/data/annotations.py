@@ -183,10 +183,9 @@ class NamedErrors:
             ProjectError: for whatever else a mapper of a project's own raises, with its traceback.
         """
         try:
-            readable = record
             if hasattr(self.mapper, "image_format") and "file_name" in record:
-                readable = _checked_files(record)
-            mapped = self._map(readable)
+                record = _checked_files(record)
+            mapped = self._map(record)
             if self.labels is not None and isinstance(mapped, dict) and "sem_seg" in mapped:
                 file = record.get("sem_seg_file_name") or record.get("pan_seg_file_name")
                 self.labels.check(mapped["sem_seg"], file)
@@ -199,11 +198,13 @@ class NamedErrors:
     def _map(self, record: dict[str, Any]) -> Any:
         try:
             return self.mapper(record)
-        except Exception as error:
-            own = getattr(self.mapper, "__module__", "").split(".")[0] not in ("detectron2", "diffkd_d2")
-            if own and not isinstance(error, UserError | OSError):  # the traceback is of use to who wrote the mapper
-                raise ProjectError(f"{named_error(record, error)} (in the mapper {self.mapper})") from error
+        except (UserError, OSError):
             raise
+        except Exception as error:
+            if getattr(self.mapper, "__module__", "").split(".")[0] in ("detectron2", "diffkd_d2"):
+                raise
+            # The traceback is of use to the author of the mapper.
+            raise ProjectError(f"{named_error(record, error)} (in the mapper {self.mapper})") from error
 
 
 def _checked_files(record: dict[str, Any]) -> dict[str, Any]:

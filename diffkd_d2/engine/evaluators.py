@@ -22,9 +22,8 @@ from ..data.coco_json import checked_evaluator_json
 from ..data.images import require_files, sample
 from ..data.label_maps import ReadableLabelMaps
 from ..data.loaders import dataset_names
-from ..errors import UserError, nearest
+from ..errors import ProjectError, UserError, nearest
 from ..evaluation.trial import try_evaluator
-from .build import build
 from .loaders import build_loader, check_image_format
 
 logger = logging.getLogger(__name__)
@@ -115,10 +114,9 @@ def _build_evaluator(node: DictConfig, loader: Any, name: str) -> DatasetEvaluat
     what = f"evaluator {_target_name(node)}{f' of {judged}' if judged else ''}"
     if judged is not None and judged not in DatasetCatalog.list():
         raise UserError(f"{what}: there is no such dataset{nearest(str(judged), DatasetCatalog.list())}")
-    shipped = _is_shipped(locate(node._target_) if isinstance(node._target_, str) else node._target_)
-    with _one_line(what, shipped):
+    with _one_line(what, _is_shipped(locate(node._target_) if isinstance(node._target_, str) else node._target_)):
         with checked_evaluator_json():
-            evaluator = instantiate(node) if shipped else build(node, "dataloader.evaluator")
+            evaluator = instantiate(node)
         label_maps = getattr(evaluator, "input_file_to_gt_file", None)  # SemSegEvaluator's
         if label_maps is not None:
             require_files(label_maps.values(), "label maps")
@@ -158,7 +156,7 @@ def _one_line(what: str, shipped: bool) -> Iterator[None]:
         raise UserError(f"{what}: {error.filename or error} is not there") from error
     except Exception as error:
         if not shipped:
-            raise
+            raise ProjectError(f"{what}: {type(error).__name__}: {error}") from error
         raise UserError(f"{what}: {type(error).__name__}: {error}") from error
 
 

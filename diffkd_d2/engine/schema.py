@@ -73,12 +73,13 @@ class Train(Closed):
 
 
 class Distill(Closed):
-    """The window of `loss_kd`, and how many images the teacher is tried on."""
+    """The window of `loss_kd`, how many images the teacher is tried on, and the wanted ratio of gradient norms."""
 
     start_iter: NonNegativeInt
     warmup_iters: NonNegativeInt
     stop_iter: PositiveInt | None
     teacher_check: NonNegativeInt = 0
+    balance: PositiveFloat | None = None
 
 
 class OptimizerParams(Open):

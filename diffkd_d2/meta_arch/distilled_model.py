@@ -11,6 +11,7 @@ from ..errors import UserError
 from .capture import capture, find_module, record_inputs
 from .distill_point import DistillPoint
 from .distiller_inputs import labels_of_rows, needs_of
+from .roi_branch import RoiBranch
 
 
 class DistilledModel(nn.Module):
@@ -51,8 +52,8 @@ class DistilledModel(nn.Module):
         # Which point each loss of the last forward pass comes from; the student's own are not in it.
         self.origin: dict[str, str] = {}
         if shared_distiller:
-            for point in self.points:
-                point.distiller = self.points[0].distiller
+            for point in self._points():
+                point.distiller = self._points()[0].distiller
         self._check()
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
@@ -63,19 +64,20 @@ class DistilledModel(nn.Module):
         """
         if not self.training or not self.points:
             return self.student(batched_inputs)
-        poolers = {p.roi.pooler for p in self.points if p.roi}
-        with capture(self.student, {p.student for p in self.points}) as features:
+        points = self._points()
+        poolers = {p.roi.pooler for p in points if p.roi}
+        with capture(self.student, {p.student for p in points}) as features:
             with record_inputs(self.student, poolers) as calls:
                 losses = dict(self.student(batched_inputs))
         of_teachers = [self._run_teacher(i, batched_inputs) for i in range(len(self.teachers))]
-        metrics = {}
+        metrics: dict[str, Tensor] = {}
         self.origin = {}
-        for point in self.points:
+        for point in points:
             outputs = of_teachers[point.teacher_index]
             known, labels = outputs[point.teacher], None
             scores = None if point.scores is None else outputs[point.scores[0]]
             if point.roi:
-                known, labels = self._run_roi(point, known, calls[point.roi.pooler], batched_inputs)
+                known, labels = self._run_roi(point, point.roi, known, calls[point.roi.pooler], batched_inputs)
             for key, value in point(features[point.student], known, batched_inputs, labels, scores).items():
                 if key == "loss_kd":
                     value = self.distill_scale * value
@@ -87,7 +89,7 @@ class DistilledModel(nn.Module):
 
     @torch.no_grad()
     def _run_teacher(self, index: int, batched_inputs: Any) -> dict[str, Any]:
-        wanted = {path for p in self.points if p.teacher_index == index for path in p.teacher_modules}
+        wanted = {path for p in self._points() if p.teacher_index == index for path in p.teacher_modules}
         if not wanted:
             return {}
         if _orders_differ(self.student, self.teachers[index]):
@@ -102,17 +104,17 @@ class DistilledModel(nn.Module):
 
     @torch.no_grad()
     def _run_roi(
-        self, point: DistillPoint, features: Any, poolings: list[tuple[Any, ...]], batched_inputs: Any
+        self, point: DistillPoint, roi: RoiBranch, features: Any, poolings: list[tuple[Any, ...]], batched_inputs: Any
     ) -> tuple[Any, Tensor | None]:
         """Return what the teacher's head says of the student's boxes, and their classes where they are needed."""
-        stage = point.roi.stage
+        stage = roi.stage
         if stage >= len(poolings):
             raise UserError(f"point '{point.name}': stage {stage} of {len(poolings)} in the student")
         boxes = poolings[stage][1]
-        output = point.roi(self.teachers[point.teacher_index], features, boxes)
+        output = roi(self.teachers[point.teacher_index], features, boxes)
         if "labels" not in needs_of(point.distiller):
             return output, None
-        heads = find_module(self.student, point.roi.pooler.rpartition(".")[0])
+        heads = find_module(self.student, roi.pooler.rpartition(".")[0])
         return output, labels_of_rows(heads, stage, boxes, batched_inputs)
 
     @contextmanager
@@ -127,15 +129,18 @@ class DistilledModel(nn.Module):
         finally:
             self._stop_early = True
 
+    def _points(self) -> list[DistillPoint]:
+        return [point for point in self.points if isinstance(point, DistillPoint)]
+
     def _check(self) -> None:
         for teacher in self.teachers:
             _orders_differ(self.student, teacher)
-        names = [p.name for p in self.points]
+        names = [p.name for p in self._points()]
         if len(set(names)) < len(names):
             raise UserError(f"two distillation points have one name: {names}")
         if names and not self.teachers:
             raise UserError("there are distillation points but no teacher")
-        for point in self.points:
+        for point in self._points():
             if not 0 <= point.teacher_index < len(self.teachers):
                 raise UserError(f"point '{point.name}': no teacher {point.teacher_index}, of {len(self.teachers)}")
             point.check_needs()
@@ -157,8 +162,8 @@ class DistilledModel(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "DistilledModel":
         for teacher in self.teachers:
-            teacher._apply(fn, *args, **kwargs)
-        return super()._apply(fn, *args, **kwargs)
+            teacher._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
+        return super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
 
 
 def _orders_differ(student: nn.Module, teacher: nn.Module) -> bool:
@@ -166,7 +171,7 @@ def _orders_differ(student: nn.Module, teacher: nn.Module) -> bool:
     formats = [getattr(model, "input_format", None) for model in (student, teacher)]
     if None in formats or formats[0] == formats[1]:
         return False
-    if sorted(formats) != ["BGR", "RGB"]:
+    if set(formats) != {"BGR", "RGB"}:
         raise UserError(f"the student wants {formats[0]} images, the teacher {formats[1]}")
     return True
 

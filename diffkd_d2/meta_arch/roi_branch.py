@@ -51,7 +51,7 @@ class RoiBranch:
         """
         heads = getattr(teacher, "roi_heads", None)
         pooler = getattr(heads, f"{self.branch}_pooler", None)
-        if pooler is None:
+        if heads is None or pooler is None:
             raise UserError(f"the teacher {type(teacher).__name__} has no roi_heads.{self.branch}_pooler")
         names = getattr(heads, f"{self.branch}_in_features")
         pooled = pooler([features[name] for name in names], boxes)

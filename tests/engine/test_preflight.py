@@ -198,7 +198,7 @@ def test_the_plan(batch, caplog):
     cfg.train.device, cfg.train.amp = "cpu", dict(dtype=None)
     records = [dict(annotations=[dict(category_id=1)] * 2), dict(annotations=[dict(category_id=0)]), dict()]
     train = SimpleNamespace(records=records, left_out={"annotations: the box has no area": 3})
-    test_sets = [EvaluationSet("nowhere", SimpleNamespace(dataset=range(7)), [])]
+    test_sets = [EvaluationSet("here", SimpleNamespace(dataset=range(7)), [])]
     with watch_teacher_maps(model.points) as maps:
         model.train()(batch)
     with caplog.at_level("INFO"):
@@ -208,7 +208,7 @@ def test_the_plan(batch, caplog):
         "train: 3 images, 3 boxes",
         "train: boxes per class: 0 1, 1 2",
         "train: left out: 3 annotations: the box has no area",
-        "test nowhere: 7 images",
+        "test here: 7 images",
         "here: map <- map, Mimic, weight 2, stride 4, teacher's (2, 2, 8, 8)",
         "iterations 20 to 99; loss_kd acts in iterations 10 to 99, rising over 5",
         "s forward and backward without the optimizer",

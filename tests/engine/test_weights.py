@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
-from diffkd_d2.engine.weights import claim_output_folder, load_for_evaluation, load_weights
+from diffkd_d2.engine.weights import claim_output_folder, load_for_evaluation, load_weights, start_folder
 from diffkd_d2.errors import UserError
 from diffkd_d2.modeling.teacher import inherit, load_teacher, require_loaded
 
@@ -69,6 +69,8 @@ def test_a_fresh_start_leaves_nothing_of_the_run_before(tmp_path):
     cfg = config(tmp_path, overwrite=True)
     claim_output_folder(cfg, resume=False)
     assert load_weights(cfg, model, Checkpointer(net, str(tmp_path)), None, resume=False) == 0
+    assert (tmp_path / "model_0000001.pth").exists()  # until the run really starts
+    start_folder(cfg, resume=False)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.json", "run.json"]
     assert (tmp_path / "metrics.json").read_text() == ""
 
