@@ -81,11 +81,12 @@ def _run_config(path: str) -> DictConfig:
     except UserError:
         raise
     except SyntaxError as error:
-        fault = error.__cause__ or error  # Detectron2 says which file, its cause which line
+        # Detectron2 says which file, its cause which line.
+        fault = error.__cause__ if isinstance(error.__cause__, SyntaxError) else error
         raise UserError(f"{error.msg} line {fault.lineno}: {fault.msg}") from error
     except Exception as error:
         line = f"config {path}: {type(error).__name__}: {error}"
-        if isinstance(error, ImportError) and "has to exist" in str(error):  # a relative import of no file
+        if type(error) is ImportError and error.name is None:  # Detectron2's own: a relative import of no file
             raise UserError(line) from error
         raise ProjectError(line) from error
     finally:
