@@ -44,6 +44,8 @@ def train_defaults() -> DictConfig:
         eval_period=5000,
         log_period=20,
         device="cuda",
+        # Let cuDNN choose the fastest convolution for each size; for images of one size.
+        cudnn_benchmark=False,
     )
     return OmegaConf.create(options)
 

@@ -10,11 +10,13 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Tag,
     TypeAdapter,
     ValidationError,
 )
@@ -130,7 +132,10 @@ class Loader(Open):
 
 class Dataloader(Open):
     train: Loader
-    test: Loader | list[Loader]
+    test: Annotated[
+        Annotated[Loader, Tag("one")] | Annotated[list[Loader], Tag("several")],
+        Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
+    ]
     evaluator: Any
 
 
@@ -169,7 +174,7 @@ def check_config(cfg: DictConfig) -> None:
 
 
 def _line(fault: Any) -> str:
-    path = ".".join(map(str, fault["loc"]))
+    path = ".".join(str(part) for part in fault["loc"] if part not in ("one", "several"))
     if fault["type"] == "missing":
         return f"{path} is missing"
     if fault["type"] == "extra_forbidden":

@@ -43,12 +43,12 @@ def test_a_tilde_in_the_output_folder_is_the_home_folder():
     ("text", "error", "message"),
     [
         ("train = dict(\nmodel = (\n", UserError, r"broken.py.* line \d: .*never closed"),
-        ("train = dict(max_iter=5)\n", UserError, "model is missing"),
+        ("train = dict(max_iter=5)\n", UserError, "defines no model"),
         ("from .nothing import model\n", UserError, "nothing.py (has to|does not) exist"),
         ("from ...nothing import model\n", UserError, "nothing.py (has to|does not) exist"),
         ("x = 1 / 0\n", ProjectError, "broken.py: ZeroDivisionError: division by zero"),
         ("import no_such_package\n", ProjectError, "no_such_package"),
-        ("model = 5\n", UserError, "model is missing"),
+        ("model = 5\n", UserError, "defines no model"),
     ],
 )
 def test_a_broken_config_is_one_line(text, error, message, tmp_path):
@@ -62,7 +62,7 @@ def test_a_broken_config_is_one_line(text, error, message, tmp_path):
 def test_a_yaml_config_of_a_project_says_that_extend_is_missing(tmp_path):
     path = tmp_path / "project.yaml"
     path.write_text(YAML + "    ASPP_CHANNELS: 16\n")
-    with pytest.raises(UserError, match="MODEL.SEM_SEG_HEAD.(LOSS_TYPE|ASPP_CHANNELS).*in extend"):
+    with pytest.raises(UserError, match="MODEL.SEM_SEG_HEAD.(LOSS_TYPE|ASPP_CHANNELS).*--project.*extend="):
         yaml_model(str(path))
 
 
