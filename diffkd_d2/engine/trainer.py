@@ -114,6 +114,15 @@ class Trainer(SimpleTrainer):
             self.grad_scaler.scale(sum(losses.values()) / self.accumulate).backward()
         return losses
 
+    def train(self, start_iter: int, max_iter: int) -> None:
+        """Train as SimpleTrainer does; on a CPU without TorchScript's optimizations.
+
+        TorchScript (Detectron2's focal loss) profiles its first calls in a process and optimizes the later ones, which
+        round differently: a resumed run would not be bit for bit the uninterrupted one.
+        """
+        with torch.jit.optimized_execution(self.device_type != "cpu"):
+            super().train(start_iter, max_iter)
+
     def after_train(self) -> None:
         """Do what SimpleTrainer does; a run resumed at its end counts no further iteration."""
         self.iter = min(self.iter, self.max_iter)

@@ -26,8 +26,13 @@ DETECTORS = {
     "tests/configs_for_tests/diffkd_panoptic_deeplab_r18": {"panoptic_seg"},
 }
 CLASSIFIERS = [f"configs/shapes_cls/{name}_resnet10" for name in ("alone", "kd", "dist", "diffkd")]
+ALONE = ["configs/shapes/alone_retinanet_r18"]
 # What the default suite resumes; the others are faults.
-QUICK = ["configs/shapes/diffkd_faster_rcnn_r18_from_retinanet", "configs/shapes/diffkd_semantic_fpn_r18"]
+QUICK = [
+    *ALONE,
+    "configs/shapes/diffkd_faster_rcnn_r18_from_retinanet",
+    "configs/shapes/diffkd_semantic_fpn_r18",
+]
 
 
 def random_teacher(name: str, path: Path) -> list[str]:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from families import CLASSIFIERS, DETECTORS, QUICK, random_teacher
+from families import ALONE, CLASSIFIERS, DETECTORS, QUICK, random_teacher
 from harness import command, differences, finish, start, started_from
 
 from diffkd_d2.engine.config import load_config
@@ -25,7 +25,7 @@ CONSTANT = {
 
 def families() -> list:
     """Return all families; those that are not quick are left to `make test-faults`."""
-    names = [*DETECTORS, *CLASSIFIERS]
+    names = [*ALONE, *DETECTORS, *CLASSIFIERS]
     marks = {name: pytest.mark.slow if name in QUICK else pytest.mark.faults for name in names}
     return [pytest.param(name, marks=mark, id=name.split("/")[-1]) for name, mark in marks.items()]
 
