@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -76,4 +75,3 @@ def test_a_project_trains_resumes_and_evaluates(small_datasets, tmp_path):
     project = str(tmp_path / "MyProject/train_net.py")
     plain = yaml_model(str(tmp_path / "MyProject/configs/student.yaml"), project=project)
     assert plain.load_state_dict(torch.load(out / "model_final.pth", weights_only=True)["model"])
-    assert sys.path[0] == str(tmp_path / "MyProject")
