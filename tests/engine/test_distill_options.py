@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from diffkd_d2.distillers import KD
-from diffkd_d2.engine.config import complete
+from diffkd_d2.engine.config import complete, load_config
 from diffkd_d2.engine.hooks import DistillHook
+from diffkd_d2.engine.schema import check_config
 from diffkd_d2.errors import UserError
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
@@ -57,3 +58,12 @@ def test_the_options_of_another_projects_train_become_ours_or_are_named():
     cfg = complete(theirs)
     assert (cfg.train.max_iter, cfg.train.amp.dtype, cfg.train.clip_norm) == (7, "float16", 0.1)
     assert cfg.model._target_ is DistilledModel and cfg.notes == ["train.wandb is not honoured"]
+
+
+def test_a_loops_variable_beside_the_parts_of_a_config_is_nobodys():
+    cfg = load_config("configs/shapes/alone_retinanet_r18.py", [])
+    cfg.part = dict(num_levels="${..nowhere}")
+    check_config(cfg)
+    cfg.model.student = dict(num_levels="${..nowhere}")
+    with pytest.raises(UserError, match="nowhere"):
+        check_config(cfg)
