@@ -126,9 +126,10 @@ def test_wrong_input_is_one_line_and_exit_code_2(small_datasets, tmp_path, argum
     assert "Traceback" not in run.stderr
 
 
-@pytest.mark.parametrize(
-    "launcher", [(sys.executable,), (sys.executable, "-m", "torch.distributed.run", "--standalone")]
-)
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+
+
+@pytest.mark.parametrize("launcher", [(sys.executable,), TORCHRUN], ids=["plain", "torchrun"])
 def test_a_dry_run_prints_the_plan_and_trains_nothing(small_datasets, tmp_path, launcher):
     arguments = [f"train.output_dir={tmp_path}", "distill.teacher_check=4", "--dry-run"]
     run = train_net(small_datasets, "shapes/diffkd_retinanet_r18", *arguments, launcher=launcher)

@@ -116,6 +116,7 @@ class Checkpointer(DetectionCheckpointer):
             except UserError as error:
                 self.logger.warning(f"{error}; trying the checkpoint before it")
                 continue
+            check_finite(data, str(path))
             check_parts(data, self.checkpointables, str(path))
             self.load(str(path))
             require_all_keys(self.incompatible, str(path))
@@ -126,9 +127,7 @@ class Checkpointer(DetectionCheckpointer):
     def _load_file(self, filename: str) -> dict[str, Any]:
         self.sha256 = file_sha256(filename)
         data = read_checkpoint(filename)
-        for key, value in tensors_in(data):
-            if value.is_floating_point() and not value.isfinite().all():
-                raise UserError(f"checkpoint {filename}: {key} holds values that are not finite")
+        check_finite(data, filename)
         checkpoint, key = find_weights(data, filename)
         others = [k for k in KEYS if k in data and k != key]
         if others:
@@ -188,6 +187,13 @@ class Checkpointer(DetectionCheckpointer):
             shapes = [f"{k} {tuple(a)} for {tuple(b)}" for k, a, b in incompatible.incorrect_shapes]
             self.logger.warning(f"{len(shapes)} tensors are of another shape: {first_of(shapes)}")
         super()._log_incompatible_keys(incompatible._replace(incorrect_shapes=[]))
+
+
+def check_finite(data: dict[str, Any], source: str) -> None:
+    """Raise UserError if a tensor of a checkpoint holds NaN or Inf."""
+    for key, value in tensors_in(data):
+        if value.is_floating_point() and not value.isfinite().all():
+            raise UserError(f"checkpoint {source}: {key} holds values that are not finite")
 
 
 def require_all_keys(incompatible: _IncompatibleKeys | None, source: str, expected: Sequence[str] | str = ()) -> None:

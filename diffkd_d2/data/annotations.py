@@ -183,9 +183,10 @@ class NamedErrors:
             ProjectError: for whatever else a mapper of a project's own raises, with its traceback.
         """
         try:
+            readable = record
             if hasattr(self.mapper, "image_format") and "file_name" in record:
-                record = _checked_files(record)
-            mapped = self._map(record)
+                readable = _checked_files(record)
+            mapped = self._map(readable)
             if self.labels is not None and isinstance(mapped, dict) and "sem_seg" in mapped:
                 file = record.get("sem_seg_file_name") or record.get("pan_seg_file_name")
                 self.labels.check(mapped["sem_seg"], file)

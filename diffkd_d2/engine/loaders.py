@@ -7,7 +7,7 @@ from detectron2.data import DatasetCatalog
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ..data.loaders import instantiate_loader
+from ..data.loaders import dataset_names, instantiate_loader
 from ..errors import UserError, nearest
 
 
@@ -31,7 +31,7 @@ def build_loader(node: DictConfig) -> Any:
     except KeyError as error:
         if "is not registered" not in str(error):
             raise
-        wanted = [name for name in _names(node) if name not in DatasetCatalog.list()]
+        wanted = [name for name in dataset_names(node) if name not in DatasetCatalog.list()]
         raise UserError(f"unknown dataset {wanted}{nearest(str(wanted[0]), DatasetCatalog.list())}") from error
 
 
@@ -46,8 +46,3 @@ def check_image_format(node: DictConfig, model: nn.Module) -> None:
         raise UserError(f"the model wants {wanted} images, mapper.image_format is {read}")
     if read and not wanted:  # FCOS, SemanticSegmentor: a teacher needs to know in which order its inputs come
         model.input_format = read
-
-
-def _names(node: DictConfig) -> list[str]:
-    names = OmegaConf.select(node, "dataset.names", default=[])
-    return [names] if isinstance(names, str) else list(names)

@@ -126,6 +126,9 @@ def main_metrics(results: dict[str, Any]) -> dict[str, tuple[str, float]]:
     """Return the main metric of each task that has a known one, in percent: task -> (name, value)."""
     found = {}
     for task, values in results.items():
+        if isinstance(values, dict) and any(isinstance(value, dict) for value in values.values()):  # of a test set
+            found |= {f"{task} {inner}": metric for inner, metric in main_metrics(values).items()}
+            continue
         name = next((n for n in MAIN_METRICS if isinstance(values, dict) and values.get(n) is not None), None)
         if name is not None:
             found[task] = (name, float(values[name]))

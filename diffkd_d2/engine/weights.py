@@ -91,5 +91,5 @@ def load_for_evaluation(checkpointer: Checkpointer, path: str, expected_missing:
         path = checkpointer.get_checkpoint_file()
     if not path:
         raise UserError(f"nothing to evaluate: no train.init_checkpoint, no checkpoint in {checkpointer.save_dir}")
-    checkpointer.load(path, checkpointables=["classes"])
+    checkpointer.load(path)  # and compare what else the checkpointer has: the classes
     require_all_keys(checkpointer.incompatible, path, expected_missing)

@@ -12,7 +12,7 @@ from diffkd_d2.classification.datasets import LabelledImages, image_folder
 from diffkd_d2.data.annotations import NamedErrors
 from diffkd_d2.data.images import read_header, require_8_bits, sample
 from diffkd_d2.engine.loaders import build_loader
-from diffkd_d2.errors import UserError
+from diffkd_d2.errors import ProjectError, UserError
 
 DEEP = np.full((8, 12, 3), 40_000, np.uint16)
 
@@ -63,6 +63,8 @@ def test_a_deep_image_is_named_before_the_training_and_in_a_worker(tmp_path):
     mapper.image_format = "BGR"
     with pytest.raises(UserError, match="more than 8 bits"):
         NamedErrors(mapper)({"file_name": str(tmp_path / "1.jpg")})
+    with pytest.raises(ProjectError, match="it must not be read"):
+        NamedErrors(mapper)({"file_name": str(tmp_path / "0.jpg")})
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

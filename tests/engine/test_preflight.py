@@ -140,6 +140,8 @@ def test_a_teacher_that_knows_nothing_is_a_warning(results, classes, warned, cap
 def test_main_metrics():
     results = {"bbox": {"AP": 3.0, "AP50": 9.0}, "cls": {"top1": 5.0}, "mine": {"x": 1}, "segm": {"AP": None}}
     assert main_metrics(results) == {"bbox": ("AP", 3.0), "cls": ("top1", 5.0)}
+    of_two_sets = {"first": dict(bbox=dict(AP=1.0)), "second": dict(bbox=dict(AP=2.0, AP50=9.0))}
+    assert main_metrics(of_two_sets) == {"first bbox": ("AP", 1.0), "second bbox": ("AP", 2.0)}
 
 
 def test_the_log_says_where_the_student_has_reached_its_teacher(tmp_path, caplog):
