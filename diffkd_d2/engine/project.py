@@ -75,10 +75,11 @@ def training_cfg(**source: Any) -> CfgNode:
     return DefaultTrainer.auto_scale_workers(read_cfg(**source), comm.get_world_size())
 
 
-def yaml_mapper(is_train: bool, image_format: str, **source: Any) -> DatasetMapper:
-    """Return the mapper that Detectron2 makes of a YAML config, reading images in another channel order if asked."""
+def yaml_mapper(is_train: bool, image_format: str, instance_mask_format: str, **source: Any) -> DatasetMapper:
+    """Return the mapper that Detectron2 makes of a YAML config, with another channel order or mask format if asked."""
     options = DatasetMapper.from_config(read_cfg(**source), is_train)
-    return DatasetMapper(**{**options, "image_format": image_format})
+    options.update(image_format=image_format, instance_mask_format=instance_mask_format)
+    return DatasetMapper(**options)
 
 
 def yaml_sampler(dataset: list[dict], **source: Any) -> torch.utils.data.Sampler:
@@ -194,7 +195,7 @@ def _detectron2s_train_loader(cfg: CfgNode, source: dict[str, Any]) -> DictConfi
     )
     node = L(build_detection_train_loader)(
         dataset=dataset,
-        mapper=L(yaml_mapper)(is_train=True, image_format=cfg.INPUT.FORMAT, **source),
+        mapper=_mapper(cfg, True, source),
         total_batch_size=cfg.SOLVER.IMS_PER_BATCH,
         aspect_ratio_grouping=cfg.DATALOADER.ASPECT_RATIO_GROUPING,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
@@ -212,9 +213,14 @@ def _detectron2s_test_loader(cfg: CfgNode, index: int, source: dict[str, Any]) -
     )
     return L(build_detection_test_loader)(
         dataset=dataset,
-        mapper=L(yaml_mapper)(is_train=False, image_format=cfg.INPUT.FORMAT, **source),
+        mapper=_mapper(cfg, False, source),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
     )
+
+
+def _mapper(cfg: CfgNode, is_train: bool, source: dict[str, Any]) -> DictConfig:
+    formats = dict(image_format=cfg.INPUT.FORMAT, instance_mask_format=cfg.INPUT.MASK_FORMAT)
+    return L(yaml_mapper)(is_train=is_train, **formats, **source)
 
 
 def _train(cfg: CfgNode) -> DictConfig:

@@ -168,7 +168,8 @@ def check_config(cfg: DictConfig) -> None:
     except ValidationError as error:
         lines = dict.fromkeys(_line(fault) for fault in error.errors())
         raise UserError("the config: " + "; ".join(lines)) from error
-    faults = list(_faults_of_calls(cfg, ""))
+    # Other names at the top of a config, such as the variable of a loop, are nobody's.
+    faults = [fault for name in parts for fault in _faults_of_calls(cfg[name], name)]
     if faults:
         raise UserError("the config: " + "; ".join(faults))
 

@@ -1,7 +1,11 @@
-"""The project's mapper."""
+"""The project's dataset and mapper."""
 
 import detectron2.data.transforms as T
 from detectron2.data import DatasetMapper
+
+from diffkd_d2.datasets.shapes import register_shapes
+
+register_shapes()
 
 
 class StandInMapper(DatasetMapper):
