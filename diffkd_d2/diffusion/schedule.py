@@ -57,3 +57,17 @@ class NoiseSchedule(nn.Module):
         prev = self._alpha_bar[t_prev] if t_prev >= 0 else 1.0
         scale = (prev / now) ** 0.5
         return scale, (1 - prev) ** 0.5 - scale * (1 - now) ** 0.5
+
+    def ddim_step(self, x: Tensor, noise: Tensor, t: int, t_prev: int) -> Tensor:
+        """Go from step t down to t_prev with eta = 0 (DDIM eq. 12).
+
+        Args:
+            x: sample at step t.
+            noise: what the network predicts for it, of the same shape.
+            t: current step.
+            t_prev: next step, below t; -1 means the clean sample (abar = 1).
+        """
+        alpha_bar = self._alpha_bar[t]
+        alpha_bar_prev = self._alpha_bar[t_prev] if t_prev >= 0 else 1.0
+        x0 = (x - (1 - alpha_bar) ** 0.5 * noise) / alpha_bar**0.5
+        return alpha_bar_prev**0.5 * x0 + (1 - alpha_bar_prev) ** 0.5 * noise
