@@ -11,6 +11,7 @@ that made it; those of a comparison are known.
 import argparse
 import base64
 import io
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,11 +40,22 @@ DPI = 110
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file as text, under its title."""
+    """An image file under its title."""
 
     title: str
-    base64: str
+    kind: str  # "png" or "jpeg"
+    data: bytes
     note: str = ""
+
+    @property
+    def source(self) -> str:
+        """The file as the `src` of an HTML image."""
+        return f"data:image/{self.kind};base64,{base64.b64encode(self.data).decode()}"
+
+    @property
+    def file_name(self) -> str:
+        """A name made of the title."""
+        return f"{re.sub(r'[^a-z0-9]+', '_', self.title.lower()).strip('_')}.{self.kind}"
 
 
 @dataclass
@@ -57,14 +69,12 @@ class Section:
 
 
 def picture(title: str, content: Figure | np.ndarray, note: str = "") -> Picture:
-    """Return a figure, or a BGR image, as a picture of the report."""
+    """Return a figure as PNG, or a BGR image as JPEG."""
     if isinstance(content, Figure):
         buffer = io.BytesIO()
         content.savefig(buffer, format="png", dpi=DPI)
-        data = buffer.getvalue()
-    else:
-        data = cv2.imencode(".png", content)[1].tobytes()
-    return Picture(title, base64.b64encode(data).decode(), note)
+        return Picture(title, "png", buffer.getvalue(), note)
+    return Picture(title, "jpeg", cv2.imencode(".jpg", content, [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes(), note)
 
 
 def sections_of(group: Group) -> list[Section]:
@@ -130,13 +140,17 @@ def pair_of_students(group: Group) -> list[Member]:
     return [by_name[name] for name in chosen]
 
 
-def write_report(path: Path, groups: list[Group]) -> None:
-    """Write the HTML file."""
+def write_report(path: Path, groups: list[Group], pictures: Path | None = None) -> None:
+    """Write the HTML file, and each picture as a file of its own where a folder is named."""
     folder = jinja2.FileSystemLoader(Path(__file__).parent)
     template = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True).get_template("report.html.j2")
     sections = [section for group in groups for section in sections_of(group)]
     title = "Distillation report: " + ", ".join(group.folder.name for group in groups)
     path.write_text(template.render(title=title, sections=sections), encoding="utf-8")
+    if pictures:
+        pictures.mkdir(parents=True, exist_ok=True)
+        for shown in (p for section in sections for p in section.pictures):
+            (pictures / shown.file_name).write_bytes(shown.data)
 
 
 def main() -> None:
@@ -145,10 +159,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form, allow_abbrev=False)
     parser.add_argument("outputs", nargs="+", type=Path, metavar="OUTPUT")
     parser.add_argument("--html", type=Path, help="the file to write (default: report.html in the first OUTPUT)")
+    parser.add_argument("--pictures", type=Path, help="a folder for the pictures as files of their own")
     args, words = parser.parse_known_args()
     path = args.html or args.outputs[0] / "report.html"
     with one_line_errors():
-        write_report(path, [read_group(folder.resolve(), words) for folder in args.outputs])
+        write_report(path, [read_group(folder.resolve(), words) for folder in args.outputs], args.pictures)
     print(f"written to {path}")
 
 

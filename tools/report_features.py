@@ -16,12 +16,12 @@ from torch import nn
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
 from diffkd_d2.checkpoint.files import read_checkpoint
+from diffkd_d2.engine.pictures import rgb_images
 from diffkd_d2.engine.preflight import build_loader, check_image_format
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
 from diffkd_d2.visualization.denoising import Pair, distiller_inputs, left_as_it_is, strip
 from diffkd_d2.visualization.similarity import cka, positions
 
-IMAGES = 2
 SEED = 1
 
 
@@ -58,13 +58,6 @@ def first_batch(cfg: DictConfig, model: DistilledModel) -> Any:
     return next(iter(build_loader(cfg.dataloader.train)))
 
 
-def images_of(batch: Any, model: DistilledModel, count: int = IMAGES) -> list[np.ndarray]:
-    """Return the first images of a batch, RGB (H, W, 3) uint8."""
-    images = batch["image"] if isinstance(batch, dict) else [x["image"] for x in batch]
-    arrays = [image.cpu().numpy().transpose(1, 2, 0).clip(0, 255).astype(np.uint8) for image in images[:count]]
-    return [a if getattr(model.student, "input_format", "BGR") == "RGB" else a[:, :, ::-1] for a in arrays]
-
-
 def feature_parts(members: list[Member]) -> tuple[list[tuple[str, Figure]], Table | None]:
     """Return the strips, a figure for each run that has one, and CKA to the teacher by level at start and end."""
     known = [m for m in members if m.words and (m.folder / "model_final.pth").exists()]
@@ -83,7 +76,7 @@ def feature_parts(members: list[Member]) -> tuple[list[tuple[str, Figure]], Tabl
                 cells.append({name: level_cka(pair) for name, pair in pairs.items()})
                 figure = None
                 if trained and has_points(load_arm(member.words)):
-                    figure = strip(pairs, images_of(batch, model))
+                    figure = strip(pairs, rgb_images(batch, model.student))
             if figure:
                 strips.append((member.name, figure))
         levels = levels or list(cells[0])

@@ -96,14 +96,14 @@ def draw_boxes(image: np.ndarray, boxes: Sequence[Box], names: Sequence[str], ti
     places = place_labels(anchors, sizes, (panel.shape[1], panel.shape[0]))
     for box, text, place in zip(boxes, texts, places, strict=True):
         if place:
-            write_text(panel, text, place, colour_of(box.label), (0, 0, 0))
+            write_text(panel, text, place, colour_of(box.label))
     return titled(panel, title)
 
 
 def titled(panel: np.ndarray, title: str) -> np.ndarray:
     """Return a panel under a white line of text, with a white margin."""
     head = np.full((text_size("A")[1] + 6, panel.shape[1], 3), 255, np.uint8)
-    write_text(head, title, (0, 3, panel.shape[1], head.shape[0] - 3), (255, 255, 255), (0, 0, 0))
+    write_text(head, title, (0, 3, panel.shape[1], head.shape[0] - 3), (255, 255, 255))
     return cv2.copyMakeBorder(np.vstack([head, panel]), 0, 6, 3, 3, cv2.BORDER_CONSTANT, value=(255, 255, 255))
 
 
@@ -113,9 +113,11 @@ def text_size(text: str) -> tuple[int, int]:
     return width + 2 * PAD, height + baseline + 2 * PAD
 
 
-def write_text(panel: np.ndarray, text: str, place: Rectangle, ground: tuple, ink: tuple) -> None:
-    """Write a label into a rectangle of `text_size`, in BGR colours."""
+def write_text(panel: np.ndarray, text: str, place: Rectangle, ground: tuple[int, int, int]) -> None:
+    """Write a label on a rectangle of a BGR colour, in black or in white, whichever can be read."""
     x0, y0, x1, y1 = place
     cv2.rectangle(panel, (x0, y0), (x1 - 1, y1 - 1), ground, -1)
     baseline = cv2.getTextSize(text, FONT, FONT_SCALE, 1)[1]
+    bright = 0.114 * ground[0] + 0.587 * ground[1] + 0.299 * ground[2] > 110  # luma of BGR
+    ink = (0, 0, 0) if bright else (255, 255, 255)
     cv2.putText(panel, text, (x0 + PAD, y1 - PAD - baseline), FONT, FONT_SCALE, ink, 1, cv2.LINE_AA)

@@ -30,9 +30,10 @@ class Pair(NamedTuple):
 
 @contextmanager
 def left_as_it_is(model: nn.Module) -> Iterator[None]:
-    """Let a forward pass in training mode inside the block change neither buffers nor running normalizers."""
+    """Let forward passes inside the block leave no trace: in buffers, running normalizers, modes, random numbers."""
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     normalizers = [(m, vars(m).get("loss_normalizer")) for m in model.modules() if isinstance(m, DenseDetector)]
+    modes = [(m, m.training) for m in model.modules()]
     devices = list({buffer.device for buffer, _ in buffers if buffer.is_cuda})
     with torch.random.fork_rng(devices), torch.no_grad(), EventStorage():
         yield
@@ -41,6 +42,8 @@ def left_as_it_is(model: nn.Module) -> Iterator[None]:
     for module, normalizer in normalizers:
         if normalizer is not None:
             module.loss_normalizer = normalizer
+    for module, training in modes:
+        module.training = training
 
 
 def distiller_inputs(model: DistilledModel, batch: Any) -> dict[str, Pair]:

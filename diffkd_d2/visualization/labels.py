@@ -42,7 +42,7 @@ def legend(present: Sequence[int], names: Sequence[str], width: int) -> np.ndarr
             x, y = 0, y + height
         if y + height > len(rows):
             break
-        write_text(rows, names[i], (x, y, x + wide, y + height), colour_of(i), (0, 0, 0))
+        write_text(rows, names[i], (x, y, x + wide, y + height), colour_of(i))
         x += wide
     return rows
 
@@ -63,10 +63,10 @@ def draw_scores(
     rows = [panel]
     for model, probabilities in scores:
         row = np.full((4 * height, panel.shape[1], 3), 255, np.uint8)
-        write_text(row, model, (0, 0, panel.shape[1], height), (225, 225, 225), (0, 0, 0))
+        write_text(row, model, (0, 0, panel.shape[1], height), (225, 225, 225))
         for k, i in enumerate(np.argsort(-probabilities)[:3], start=1):
             bar = (0, k * height, max(round(panel.shape[1] * float(probabilities[i])), 1), (k + 1) * height)
             ground = (140, 220, 140) if i == truth else (190, 190, 240)
-            write_text(row, f"{names[i]} {100 * probabilities[i]:.0f}%", bar, ground, (0, 0, 0))
+            write_text(row, f"{names[i]} {100 * probabilities[i]:.0f}%", bar, ground)
         rows.append(row)
     return titled(np.vstack(rows), names[truth])
