@@ -14,7 +14,7 @@ endif
 
 DETECTRON2 := $(wildcard packaging/detectron2/*)
 
-.PHONY: help setup demo demo-teacher test test-fast test-faults lint format
+.PHONY: help setup demo demo-teacher test test-fast test-faults lint types format
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s%s\n", $$1, $$2}' Makefile
@@ -39,6 +39,9 @@ test-faults: $(READY) ## the long part of tests/reliability: kills, leaks, fuzzi
 lint: $(READY) ## check style and format
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+types: $(READY) ## check types; strict in meta_arch, distillers and diffusion
+	$(PY) -m mypy
 
 format: $(READY) ## sort imports and format in place
 	$(PY) -m ruff check --select I --fix .

@@ -25,17 +25,13 @@ def opencv() -> list[str]:
 
 
 setup(
-    name="diffkd_d2",
     version=read_version(),
-    description="Knowledge distillation for Detectron2, with DiffKD (Knowledge Diffusion for Distillation)",
-    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
-    long_description_content_type="text/markdown",
-    license="Apache-2.0",
     packages=find_packages(include=["diffkd_d2", "diffkd_d2.*"]),
-    python_requires=">=3.10",
+    package_data={"diffkd_d2": ["py.typed"]},
     install_requires=[
-        "torch>=2.1",
-        "torchvision>=0.16",
+        # Reading a checkpoint relies on weights_only, which ran code before 2.6 (CVE-2025-32434).
+        "torch>=2.6",
+        "torchvision>=0.21",
         "numpy>=1.23",
         "fvcore>=0.1.5",
         "omegaconf>=2.1",
@@ -46,6 +42,6 @@ setup(
     extras_require={
         "timm": ["timm>=1.0"],
         "cityscapes": ["cityscapesscripts", "shapely"],
-        "dev": ["diffusers", "hypothesis", "pytest", "ruff"],
+        "dev": ["diffusers", "hypothesis", "mypy", "pytest", "ruff"],
     },  # the tested versions: requirements.txt
 )

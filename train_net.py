@@ -24,6 +24,7 @@ from detectron2.engine import default_setup, default_writers, hooks
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
+from omegaconf import DictConfig
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
 from diffkd_d2.engine.compilation import compile_distillers
@@ -39,9 +40,10 @@ from diffkd_d2.engine.preflight import build_loader, check_image_format, check_p
 from diffkd_d2.engine.report import log_parameters, log_recipe
 from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook, load_weights
 from diffkd_d2.engine.trainer import Trainer
+from diffkd_d2.modeling.fold import fold_frozen_norms
 
 
-def do_train(args: Namespace, cfg) -> None:
+def do_train(args: Namespace, cfg: DictConfig) -> None:
     """Train the student and evaluate it at the end."""
     output_dir = Path(cfg.train.output_dir)
     main = comm.is_main_process()
@@ -110,6 +112,8 @@ def do_train(args: Namespace, cfg) -> None:
         ]
     )
     start_iter = load_weights(cfg, model, checkpointer, trainer, resume=args.resume)
+    for i, teacher in enumerate(model.teachers):  # after the student may have inherited from them
+        model.teachers[i] = fold_frozen_norms(teacher, {p.teacher for p in model.points if p.teacher_index == i})
     try:
         trainer.train(start_iter, cfg.train.max_iter)
     except TooManySkippedError:
@@ -118,7 +122,7 @@ def do_train(args: Namespace, cfg) -> None:
     write_results(output_dir / "results.json", results)
 
 
-def do_test(cfg) -> None:
+def do_test(cfg: DictConfig) -> None:
     """Evaluate the student from `train.init_checkpoint`, or from the output folder's last checkpoint."""
     student = instantiate(cfg.model.student).to(cfg.train.device)
     checkpointer = Checkpointer(student, cfg.train.output_dir)

@@ -1,4 +1,4 @@
-"""Imported before Detectron2 itself, so that where it is missing one line says how to get it."""
+"""Import this before Detectron2: if Detectron2 is missing, one line says how to install it."""
 
 try:
     import detectron2  # noqa: F401

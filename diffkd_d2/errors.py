@@ -1,4 +1,4 @@
-"""The one exception that means: the user can mend this; print its line and stop."""
+"""UserError: a mistake the user can fix. train_net.py prints its message and exits with 2."""
 
 import difflib
 import sys
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class UserError(ValueError):
-    """Wrong input: a file, a config key, a pairing. `train_net.py` prints it as one line and exits with 2."""
+    """Invalid input: a file, a config key, a pairing. `train_net.py` prints it as one line and exits with 2."""
 
 
 @contextmanager
@@ -16,14 +16,14 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        # That of a DataLoader's worker comes with the worker's traceback, and ends in the line.
+        # A DataLoader worker's error arrives with the worker's traceback; the message is its last line.
         line = str(error).strip().splitlines()[-1].rpartition("UserError: ")[-1]
         print(f"error: {line}", file=sys.stderr)
         sys.exit(2)
 
 
 def nearest(name: str, names: list[str], count: int = 3) -> str:
-    """Return a clause naming the names most like `name`, or the first dozen where none is alike."""
+    """Return a clause with the names closest to `name`, or the first dozen if none is close."""
     close = difflib.get_close_matches(name, names, n=count, cutoff=0.5)
     if close:
         return f"; the nearest names: {', '.join(close)}"

@@ -22,6 +22,7 @@ def test_train_and_resume(small_datasets, tmp_path):
     assert first.returncode == 0, first.stderr[-2000:]
     for name in ("config.yaml", "log.txt", "metrics.json", "model_final.pth", "results.json"):
         assert (tmp_path / name).stat().st_size > 0
+    assert "norms of the teacher are folded" in (tmp_path / "log.txt").read_text()
     metrics = read_metrics(tmp_path)
     keys = {"loss_cls", "loss_kd_p3", "loss_diffusion_p5", "gamma_p4", "lr"}
     assert keys <= set(metrics[0])
@@ -58,6 +59,7 @@ def test_evaluation_of_student_and_teacher(small_datasets, tmp_path):
     out = f"train.output_dir={tmp_path}"
     assert "nothing to evaluate" in train_net(small_datasets, "student_r18", out, "--eval-only").stderr
     assert train_net(small_datasets, "diffkd_r18", out, "--eval-teacher").returncode == 0
+    assert "are folded" not in (tmp_path / "log.txt").read_text()  # what is evaluated is the model as it was loaded
     teacher = json.loads((tmp_path / "results_teacher.json").read_text())
     assert teacher["bbox"]["AP"] > 5  # the shipped teacher, on thirty images
 

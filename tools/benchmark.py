@@ -5,23 +5,26 @@ python tools/benchmark.py --config-file configs/coco/diffkd_r50.py --size 320x44
 python tools/benchmark.py --config-file configs/shapes/diffkd_r18.py --loader      # the config's own images
 torchrun --nproc-per-node 2 tools/benchmark.py ...      # the same in each process, with the exchange of gradients
 
-Everything runs in one process, interleaved, `--repeats` times; medians and the spread (quartiles) are reported. Weights
-are random: they do not change the cost. On a machine that others use too, `--clock cpu` counts the processor's time of
-this process (set OMP_NUM_THREADS=1: threads that spin count as busy). `train.compile=True` compiles the distillers of
-`distill_step`, not those of the parts. Memory is the most bytes of tensors that a step holds beyond models and inputs:
-on CUDA the allocator's peak, on a CPU the sum of torch's allocations.
+Everything runs in one process, interleaved, `--repeats` times; medians and quartiles are reported. Weights are random:
+they do not change the cost. The teacher's norms are folded as in training. On a machine that others use too,
+`--clock cpu` counts the processor's time of this process (set OMP_NUM_THREADS=1: threads that spin count as busy).
+`train.compile=True` compiles the distillers of `distill_step`, not those of the parts.
+
+Memory is the most bytes of tensors that a step holds beyond models and inputs: on CUDA the allocator's peak, on a CPU
+the sum of torch's allocations. Calls are the kernels that a step launches on CUDA; on a CPU they are torch's operators
+that are no views, and of a compiled distiller those that it has when it is not compiled.
 """
 
 import argparse
 import copy
 import json
-import math
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2.config import instantiate
@@ -29,11 +32,9 @@ from detectron2.engine.defaults import create_ddp_model
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
-from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from cost_model import flop_counter, forward_macs, saved_bytes
 
 from diffkd_d2.distillers import DiffKD, Mimic
 from diffkd_d2.engine.compilation import compile_distillers
@@ -78,6 +79,7 @@ def build(cfg, device: str) -> tuple[DistilledModel, DistilledModel]:
         DistillPoint(
             *(p.student, p.teacher, Mimic(p.distiller.student_channels, p.distiller.teacher_channels)),
             **dict(key=p.key, teacher_key=p.teacher_key, name=p.name, roi=p.roi, classes=p.classes),
+            subsample=p.subsample,
         )
         for p in points
     ]
@@ -125,32 +127,6 @@ def features(model: DistilledModel, batch: list[dict]) -> list[Pair]:
     return [row for row in seen if isinstance(row[0], DiffKD)]
 
 
-def against_formula(seen: list[Pair], images: int) -> dict[str, dict[str, float]]:
-    """Return GMAC and MB of the distillers' forward pass per image, counted and by `cost_model`."""
-    storages: dict[int, int] = {}
-
-    def keep(x: torch.Tensor) -> torch.Tensor:
-        if not isinstance(x, torch.nn.Parameter) and x.data_ptr() not in weights:
-            storages[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
-            held.append(x)
-        return x
-
-    held: list[torch.Tensor] = []
-    weights = {p.data_ptr() for d, _, _ in seen for p in d.parameters()}
-    macs = kept = 0
-    with flop_counter() as counter, saved_tensors_hooks(keep, lambda x: x):
-        for distiller, student, teacher in seen:
-            distiller(student.requires_grad_(), teacher)
-    for distiller, student, _ in seen:
-        positions = math.prod([len(student), *(n // distiller.stride for n in student.shape[2:])])
-        macs += forward_macs(distiller, positions)
-        kept += saved_bytes(distiller, positions)
-    return {
-        "gmac_per_image": {"formula": macs / 1e9 / images, "counted": counter.get_total_flops() / 2e9 / images},
-        "mb_per_image": {"formula": kept / 1e6 / images, "counted": sum(storages.values()) / 1e6 / images},
-    }
-
-
 def parts(model: DistilledModel, seen: list[Pair]) -> dict[str, Callable[[], object]]:
     """Return the parts of DiffKD, over all points, on these features."""
 
@@ -166,10 +142,11 @@ def parts(model: DistilledModel, seen: list[Pair]) -> dict[str, Callable[[], obj
     with torch.no_grad():
         aligned = [d.align(s) for d, s, _ in seen]
         latents = [d.encode(t)[0] for d, _, t in seen]
+    first_step = torch.zeros(1, dtype=torch.long, device=seen[0][1].device)
     return {
         "autoencoder_and_standardize": each(lambda d, s, t: d.encode(t)),
         "noise_matcher": lambda: [d.noise_matcher(x, x) for (d, _, _), x in zip(seen, aligned, strict=True)],
-        "one_sampling_step": lambda: [d.denoiser(x, 0) for (d, _, _), x in zip(seen, aligned, strict=True)],
+        "one_sampling_step": lambda: [d.denoiser(x, first_step) for (d, _, _), x in zip(seen, aligned, strict=True)],
         "align_match_sample": each(lambda d, s, t: d.refine(s)),
         "diffusion_loss": lambda: [d.diffusion_loss(z) for (d, _, _), z in zip(seen, latents, strict=True)],
         "distiller_forward": each(lambda d, s, t: d(s, t)),
@@ -212,6 +189,34 @@ def peak_memory(job: Callable, device: str, dtype: torch.dtype | None) -> int:
     return most
 
 
+class CountCalls(TorchDispatchMode):
+    """Counts the operators that run inside the block and are no views."""
+
+    def __enter__(self) -> "CountCalls":
+        """Start at zero."""
+        self.calls = 0
+        return super().__enter__()
+
+    def __torch_dispatch__(self, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Run an operator and count it."""
+        returned = [x.alias_info for x in function._schema.returns]
+        self.calls += not any(alias is not None and not alias.is_write for alias in returned)
+        return function(*args, **(kwargs or {}))
+
+
+def count_calls(job: Callable, device: str, dtype: torch.dtype | None) -> int:
+    """Return how many kernels a job launches on CUDA, or how many operators it calls on a CPU."""
+    with EventStorage(), torch.autocast(device, dtype, enabled=dtype is not None):
+        if device == "cpu":
+            with CountCalls() as counter:
+                job()
+            return counter.calls
+        with torch.profiler.profile() as profile:
+            job()
+            _synchronise(device)
+    return sum(row.count for row in profile.key_averages() if "LaunchKernel" in row.key)
+
+
 def _synchronise(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()
@@ -245,7 +250,6 @@ def run(args: argparse.Namespace) -> dict:
     seen = features(model, batch)
     work = {**jobs(model, mimic, batch, cfg.train.compile), **parts(model, seen)}
     seconds = measure(work, args.repeats, args.device, dtype, CLOCKS[args.clock])
-    report["distillers"] = against_formula(seen, len(batch))
     report["medians"] = {name: statistics.median(times) for name, times in seconds.items()}
     report["quartiles"] = {name: statistics.quantiles(times, n=4)[::2] for name, times in seconds.items()}
     medians = report["medians"]
@@ -253,7 +257,9 @@ def run(args: argparse.Namespace) -> dict:
     report["ratio_to_floor"] = statistics.median(ratios)
     report["mimic_ratio_to_floor"] = medians["mimic_step"] / medians["floor"]
     report["images_per_second"] = len(batch) / medians["distill_step"]
-    report["memory"] = {n: peak_memory(work[n], args.device, dtype) for n in ("floor", "mimic_step", "distill_step")}
+    steps = {name: work[name] for name in ("floor", "mimic_step", "distill_step")}
+    report["memory"] = {name: peak_memory(job, args.device, dtype) for name, job in steps.items()}
+    report["calls"] = {name: count_calls(job, args.device, dtype) for name, job in steps.items()}
     report["memory_ratio_to_floor"] = report["memory"]["distill_step"] / report["memory"]["floor"]
     if args.loader:
         report["bottleneck"] = "loader" if report["loader_seconds_per_batch"] > medians["distill_step"] else "model"
@@ -289,8 +295,8 @@ def main() -> None:
     print(f"{report['images_per_second']:.2f} images per second")
     for name in ("ratio_to_floor", "mimic_ratio_to_floor", "memory_ratio_to_floor"):
         print(f"{name:28} {report[name]:9.3f}")
-    for name, pair in report["distillers"].items():
-        print(f"distillers, {name:16} {pair['counted']:9.2f} (by the formula {pair['formula']:.2f})")
+    for name, calls in report["calls"].items():
+        print(f"calls of {name:19} {calls:9}")
     if args.loader:
         print(f"the bottleneck is the {report['bottleneck']}")
     if args.json:

@@ -63,7 +63,7 @@ def draw(output: Path, path: Path, count: int = 4) -> None:
 
 
 def _panel(model: torch.nn.Module, name: str, file_name: str) -> np.ndarray:
-    image = cv2.imread(file_name)
+    image = np.asarray(cv2.imread(file_name))
     with torch.no_grad():
         found = model([{"image": torch.as_tensor(image.transpose(2, 0, 1).copy())}])[0]["instances"]
     found = found[found.scores > 0.3]

@@ -18,8 +18,8 @@ lr_multiplier = get_config("common/coco_schedule.py").lr_multiplier_1x
 model = L(DistilledModel)(
     student=zoo_model("COCO-Detection/faster_rcnn_R_50_FPN_1x"),
     teacher=zoo_teacher("COCO-Detection/faster_rcnn_R_101_FPN_3x"),
-    # The latent's width and P2's stride keep the step at 1.15 of its floor: docs/performance.md.
-    points=diffkd_points(["p2", "p3", "p4", "p5", "p6"], latent_channels=64, strides={"p2": 2}),
+    # The latent's width and P2's subsampling keep the step at 1.15 of its floor: docs/performance.md.
+    points=diffkd_points(["p2", "p3", "p4", "p5", "p6"], latent_channels=64, subsample={"p2": 2}),
 )
 train.init_checkpoint = "detectron2://ImageNetPretrained/MSRA/R-50.pkl"
 train.output_dir = "output/coco/diffkd_r50"

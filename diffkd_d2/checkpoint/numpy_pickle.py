@@ -39,10 +39,10 @@ class _Dtype:
 
 
 class _Array:
-    """Stands for an array until all is read; numpy's own functions do not see what the file says of it."""
+    """Stand in for an array until the whole file is read, so that numpy never sees unchecked values."""
 
     def __init__(self, *_: Any):
-        # The shape and type given here are a place-holder's; those of the state count.
+        # The arguments are placeholders; the state has the real shape and type.
         self.state: Any = None
 
     def __setstate__(self, state: tuple) -> None:
@@ -78,7 +78,7 @@ _ARRAY_NAMES = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Admits numpy arrays and plain containers, nothing else."""
+    """Admit numpy arrays and plain containers, nothing else."""
 
     admitted = {**_ARRAY_NAMES, ("collections", "OrderedDict"): OrderedDict, ("_codecs", "encode"): _encode}
 
@@ -90,7 +90,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def _unwrap(root: Any) -> Any:
-    """Replace the stand-ins, in place; a container is visited once, however often it is referred to."""
+    """Replace the stand-ins in place; visit each container once, even if it is referenced often."""
     holder = [root]
     seen: set[int] = set()
     todo: list[Any] = [holder]

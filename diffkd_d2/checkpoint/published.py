@@ -48,11 +48,11 @@ class PublishedWeights(PathHandler):
         if not file.is_file():
             try:
                 state = self.build(name).state_dict()
-            except Exception as error:  # each library and its downloader raise their own kinds
+            except Exception as error:  # each library and its downloader raise their own kinds of errors
                 line = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise UserError(f"cannot get the weights {path}: {line}") from error
             file.parent.mkdir(parents=True, exist_ok=True)
-            # Several processes may do so at once: each writes a file of its own, the last one stays.
+            # Several processes may do this at once: each writes its own file, and the last one remains.
             partial = file.with_name(f"{file.name}.{torch.randint(2**31, ()).item()}")
             torch.save({"model": state}, partial)
             partial.replace(file)

@@ -1,4 +1,4 @@
-"""What a checkpoint file may hold: looked at before anything is built from it, so that a stranger's file is only data.
+"""Screen a torch checkpoint before anything is built from it, so that an untrusted file is only data.
 
 A pickle is a program. Two passes over it run none of it: the first counts and screens its instructions, the second
 follows it with dummies in place of every class and function that it names.
@@ -16,13 +16,13 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-# Of the largest zoo models with their optimizers, 30 times as many.
+# 30 times as many as the largest zoo models with their optimizers have.
 MAX_INSTRUCTIONS = 2_000_000
 MAX_PICKLE_BYTES = 1 << 26
 MAX_TUPLE_DEPTH = 12
 MAX_DEPTH = 32
 
-LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # of torch.save before 1.6, as a pickled integer
+LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # torch.save before 1.6, as a pickled integer
 _ITEM_SIZES = dict(Double=8, Float=4, Half=2, BFloat16=2, Long=8, Int=4, Short=2, Char=1, Byte=1, Bool=1, Untyped=1)
 _STORAGES = {("torch", f"{name}Storage"): size for name, size in _ITEM_SIZES.items()}
 _STORAGES[("torch.storage", "UntypedStorage")] = 1
@@ -52,7 +52,7 @@ def check_torch_file(path: str | Path) -> None:
         if LEGACY_MAGIC not in file.read(32):
             raise ValueError("it is neither a zip archive nor a pickle of torch.save")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            # Magic number, protocol, machine, the object, its storages' keys.
+            # Five pickles: magic number, protocol, machine, the object, the keys of its storages.
             storages = [s for _ in range(5) for s in follow(data, _TORCH)]
             if sum(length * item for _, length, item in storages) > size:
                 raise ValueError("its tensors are larger than the file")
@@ -83,7 +83,7 @@ def _check_zip(file: BinaryIO, size: int) -> None:
 
 
 def follow(stream: Any, admitted: set[tuple[str, str]]) -> list[tuple[str, int, int]]:
-    """Screen the pickle that begins here and leave the stream behind it; return its storages: key, length, item."""
+    """Screen the pickle at the stream's position and move past it; return its storages (key, length, item size)."""
     start = stream.tell()
     for count, (opcode, _, _) in enumerate(pickletools.genops(stream)):
         if count >= MAX_INSTRUCTIONS:
@@ -101,7 +101,7 @@ def follow(stream: Any, admitted: set[tuple[str, str]]) -> list[tuple[str, int, 
 
 
 class _Dummy:
-    """Takes whatever is done to it, and does nothing."""
+    """Accept every operation and do nothing."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         pass
@@ -140,12 +140,12 @@ class _Follower(pickle._Unpickler):
         return _Dummy()
 
     def measure_tuple(self) -> None:
-        """Bound the depth of tuples: the hash of one that holds another twice, and so on, takes for ever."""
+        """Bound the depth of tuples: hashing a tuple that holds another twice takes exponential time in the depth."""
         made = self.stack[-1]
         depth = 1 + max((self._tuples[id(x)][1] for x in made if id(x) in self._tuples), default=0)
         if depth > MAX_TUPLE_DEPTH:
             raise pickle.UnpicklingError("its tuples are nested too deep")
-        self._tuples[id(made)] = made, depth  # held, so that no other object gets its id
+        self._tuples[id(made)] = made, depth  # keep a reference, so that no other object gets its id
 
 
 def _limited(load: Any) -> Any:

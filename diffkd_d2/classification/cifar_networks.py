@@ -14,13 +14,13 @@ def _conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
 
 
 class PostActBlock(nn.Module):
-    """Two 3x3 convolutions, normalised; where the shape changes, a 1x1 convolution on the shortcut."""
+    """Two normalised 3x3 convolutions, with a 1x1 convolution on the shortcut if the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
         self.conv1, self.bn1 = _conv3x3(inputs, outputs, stride), nn.BatchNorm2d(outputs)
         self.conv2, self.bn2 = _conv3x3(outputs, outputs), nn.BatchNorm2d(outputs)
-        self.downsample = nn.Identity()
+        self.downsample: nn.Module = nn.Identity()
         if inputs != outputs:
             shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(outputs))
@@ -90,9 +90,8 @@ class WideResNet(nn.Module):
         blocks = _blocks_per_stage(depth, 4)
         widths = [16, 16 * width, 32 * width, 64 * width]
         self.conv1 = _conv3x3(3, widths[0])
-        for i in range(3):
-            stage = _stage(PreActBlock, widths[i], widths[i + 1], 1 if i == 0 else 2, blocks)
-            self.add_module(f"block{i + 1}", nn.ModuleDict({"layer": stage}))
+        stages = [_stage(PreActBlock, widths[i], widths[i + 1], 1 if i == 0 else 2, blocks) for i in range(3)]
+        self.block1, self.block2, self.block3 = (nn.ModuleDict({"layer": stage}) for stage in stages)
         self.bn1, self.relu = nn.BatchNorm2d(widths[3]), nn.ReLU()
         self.fc = nn.Linear(widths[3], num_classes)
         _init(self)

@@ -38,6 +38,8 @@ class Classifier(nn.Module):
     """
 
     input_format = "RGB"
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     def __init__(
         self,
@@ -57,10 +59,10 @@ class Classifier(nn.Module):
         self.logits = nn.Identity()
         self.feature_map = FeatureMap(self.network)
         if feature is not None:
-            # A bound method: a copy of the classifier (its moving average) then feeds its own `feature_map`.
+            # A bound method, so that a copy of the classifier (its moving average) feeds its own `feature_map`.
             find_module(self.network, feature).register_forward_hook(self._see_feature)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.network.to(memory_format=self.memory_format)
+        self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
         stats = zip((pixel_mean, pixel_std), pixel_stats(self.network), strict=True)
         for name, (given, own) in zip(("pixel_mean", "pixel_std"), stats, strict=True):
             values = torch.tensor(list(own if given is None else given), dtype=torch.float32)
@@ -68,7 +70,7 @@ class Classifier(nn.Module):
 
     @property
     def bare_model(self) -> nn.Module:
-        """What a checkpoint of this classifier holds: the network alone, under its own names."""
+        """The network alone, under its own names: what a checkpoint of this classifier holds."""
         return self.network
 
     def forward(self, batched_inputs: list[dict[str, Any]] | dict[str, Tensor]) -> Any:
@@ -132,7 +134,7 @@ class FeatureMap(nn.Module):
 
     def __init__(self, network: nn.Module):
         super().__init__()
-        # In a list, since nn.Module would register it; a copy of the whole copies the network along.
+        # A list, because nn.Module would register the network; deepcopy still copies it.
         self._network = [network]
 
     def forward(self, output: Tensor) -> Tensor:
@@ -158,11 +160,11 @@ def token_layout(network: nn.Module) -> tuple[tuple[int, int], int]:
     Raises:
         UserError: if the network does not say (timm: `patch_embed.grid_size`; torchvision: `patch_size`).
     """
-    grid = getattr(getattr(network, "patch_embed", None), "grid_size", None)
+    grid: Any = getattr(getattr(network, "patch_embed", None), "grid_size", None)
     if grid is not None:
-        return tuple(grid), getattr(network, "num_prefix_tokens", 0)
-    try:
-        side = network.image_size // network.patch_size
-    except AttributeError:
-        raise UserError(f"{type(network).__name__} does not say on which grid its tokens lie") from None
+        return (grid[0], grid[1]), int(getattr(network, "num_prefix_tokens", 0))
+    sides: list[Any] = [getattr(network, name, None) for name in ("image_size", "patch_size")]
+    if None in sides:
+        raise UserError(f"{type(network).__name__} does not say on which grid its tokens lie")
+    side = sides[0] // sides[1]
     return (side, side), int(hasattr(network, "class_token"))

@@ -1,4 +1,4 @@
-"""Labelled images from folders and from CIFAR's files; one that cannot be read is reported, not raised."""
+"""Labelled images from folders and from CIFAR's files. An unreadable image is reported, not raised."""
 
 import os
 import time
@@ -45,7 +45,7 @@ class LabelledImages(Dataset):
             position = (index + offset) % len(self)
             try:
                 image, label = self.source[position]
-            except Exception as error:  # decoders raise whatever the damage leads them to
+            except Exception as error:  # decoders raise many kinds of errors on damaged files
                 skipped.append(f"{self._name(position)} ({str(error).strip() or type(error).__name__})")
                 continue
             image = self.transform(image)

@@ -1,4 +1,4 @@
-"""Loaders of labelled images: endless in training, exact in evaluation, with a report of what could not be read."""
+"""Loaders of labelled images: endless in training, exact in evaluation. Unreadable files are reported."""
 
 import itertools
 import logging
@@ -103,16 +103,16 @@ class TrainImageLoader(ImageLoader):
         self.seed, self.start, self.mix = 0, 0, mix
         self._samples = PositionedSamples(range(len(dataset)), dataset.__getitem__, Collate(mix))
         self._batches = PositionedBatches(sampler, batch_size)
-        # One item of this loader is a whole batch: which worker makes it changes nothing in it.
+        # One item of this loader is a whole batch, so its content does not depend on the worker that makes it.
         loader = _loader(self._samples, num_workers, sampler=self._batches, batch_size=None)
         super().__init__(loader, dataset, max_corrupt)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        self._batches.sampler._seed = self.seed
+        setattr(self._batches.sampler, "_seed", self.seed)  # noqa: B010  Detectron2's samplers keep it under this name
         yield from self._readable(begin(self.loader, self._samples, self._batches, self.seed, self.start))
 
     def augmentation(self) -> str:
-        """Return the transform, and what mixes images, as one line."""
+        """Describe the transform and Mixup in one line."""
         words = " ".join(str(self.dataset.transform).split())
         repeats = getattr(self._batches.sampler, "num_repeats", 1)
         return (
@@ -123,7 +123,7 @@ class TrainImageLoader(ImageLoader):
 
 
 class Collate:
-    """Stack items of `LabelledImages`, without those that have no image, then mix them.
+    """Stack the items of `LabelledImages` that have an image, then mix them.
 
     Args:
         mix: (images, labels) -> (images, soft labels), such as `timm.data.Mixup`; None: as they are.
@@ -214,6 +214,6 @@ def _loader(items: Dataset, num_workers: int, **options: Any) -> DataLoader:
 
 
 def mix_words(mix: Any) -> str:
-    """Return what timm's Mixup does as words; it has no repr of its own."""
+    """Describe timm's Mixup, which has no repr of its own."""
     names = ("mixup_alpha", "cutmix_alpha", "mix_prob", "switch_prob", "mode", "label_smoothing")
     return f"{type(mix).__name__}({', '.join(f'{n}={getattr(mix, n)}' for n in names if hasattr(mix, n))})"

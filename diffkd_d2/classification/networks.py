@@ -45,7 +45,7 @@ def build_network(name: str, num_classes: int | None = None, **options: Any) -> 
 
 
 def pixel_stats(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation (RGB in [0, 255]) of a network's own; ImageNet's where it has none."""
+    """Return a network's own mean and standard deviation (RGB in [0, 255]), or ImageNet's if it has none."""
     own = getattr(network, "pretrained_cfg", None) or {}
     if "mean" not in own:
         return IMAGENET_STATS

@@ -1,4 +1,4 @@
-"""Augmentation that timm offers for normalised images alone, for images in [0, 255]."""
+"""timm's random erasing for images in [0, 255]; timm itself expects normalised images."""
 
 import torch
 from timm.data.random_erasing import RandomErasing

@@ -32,7 +32,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 from ..errors import UserError
 
 TRIES = 100
-OF_BATCH = 2**31  # keeps the seed of a batch apart from those of samples and of steps (iteration, process)
+OF_BATCH = 2**31  # separates the seeds of batches from those of samples and of steps (iteration, process)
 
 
 class PositionedLoader:
@@ -70,7 +70,7 @@ class PositionedLoader:
         self._samples = PositionedSamples(DatasetFromList(records, copy=False), mapper, collate_fn)
         sampler = TrainingSampler(len(records), seed=0) if sampler is None else sampler
         self._batches = PositionedBatches(sampler, total_batch_size // world, sizes)
-        # One item of this loader is a whole batch: which worker makes it changes nothing in it.
+        # One item of this loader is a whole batch, so its content does not depend on the worker that makes it.
         self._loader = build_detection_train_loader(
             dataset=self._samples,
             mapper=None,
@@ -82,7 +82,7 @@ class PositionedLoader:
         )
 
     def __iter__(self) -> Iterator[Any]:
-        # A generator: nothing is started before the first batch is asked for.
+        # A generator, so that no worker starts before the first batch is requested.
         if self._seed_sampler:
             self._batches.sampler._seed = self.seed
         yield from begin(self._loader, self._samples, self._batches, self.seed, self.start)
@@ -157,7 +157,7 @@ class PositionedSamples(Dataset):
 
 
 def obey_parent_alone() -> None:
-    """Let SIGTERM end this worker where its parent sends it, and nobody else.
+    """Let SIGTERM end this worker only if its parent sends it.
 
     A scheduler sends it to all processes of a job at once, and the main one still needs its workers for a last step.
     """
@@ -173,7 +173,7 @@ def obey_parent_alone() -> None:
 
 @contextmanager
 def seeded(*key: int) -> Iterator[None]:
-    """Draw from generators (Python's, numpy's, torch's of the CPU) that `key` seeds; then the former go on."""
+    """Seed Python's, numpy's and torch's CPU generators with `key` inside the block, and restore them after it."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     seed = derive_seed(*key)
     random.seed(seed)
@@ -197,5 +197,5 @@ def _size(record: dict[str, Any]) -> tuple[int, int]:
         return record["width"], record["height"]
     with PathManager.open(record["file_name"], "rb") as file, Image.open(file) as image:
         size = image.size
-        # EXIF's orientations 5 to 8 lie on their side.
+        # EXIF orientations 5 to 8 swap width and height.
         return size[::-1] if image.getexif().get(0x0112, 1) >= 5 else size

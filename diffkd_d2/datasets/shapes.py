@@ -57,7 +57,7 @@ def generate(root: str | Path, num_train: int = 2000, num_val: int = 500, size: 
             partial.chmod(0o755)
             partial.rename(target)
         except OSError:
-            # Another process may have been faster; its files are the same bytes.
+            # Another process may have finished first; its files are identical.
             if not _is_there(target, info):
                 raise
         finally:
@@ -93,7 +93,9 @@ def _write_split(root: Path, split: str, count: int, size: int, seed: int) -> No
     folders = {name: root / f"{name}{split}" for name in ("", "sem_seg_", "panoptic_")}
     for folder in [*folders.values(), root / "annotations"]:
         folder.mkdir(exist_ok=True)
-    images, annotations, panoptic = [], [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    panoptic: list[dict[str, Any]] = []
     for index in range(count):
         scene = render_scene(np.random.default_rng([seed, SPLITS.index(split), index]), size)
         name = f"{index:06d}"
@@ -119,7 +121,7 @@ def _dump(root: Path, name: str, data: dict[str, Any]) -> None:
 
 
 def _instances(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     for mask, label, crowd in zip(scene.masks, scene.classes, scene.crowd, strict=True):
         x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
         found.append(
@@ -150,7 +152,7 @@ def _extreme_points(mask: np.ndarray) -> list[int]:
 
 
 def _segmentation(mask: np.ndarray, crowd: bool) -> list[list[float]] | dict[str, Any]:
-    """A polygon where one outline says it all, else RLE."""
+    """Return a polygon if one outline describes the mask, else RLE."""
     outlines, hierarchy = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     has_hole = bool((hierarchy[0, :, 3] >= 0).any())
     if not crowd and not has_hole and len(outlines) == 1 and len(outlines[0]) >= 3:
@@ -180,7 +182,7 @@ def _panoptic(scene: Scene, instances: list[dict[str, Any]]) -> tuple[np.ndarray
 
 
 def _write_crops(root: Path, split: str, per_class: int, seed: int) -> None:
-    """The classification folder: one object of known class per image of 64x64, cut out of scenes."""
+    """Write the classification folder: 64x64 crops of scenes, each with one object of known class."""
     missing = dict.fromkeys(range(len(CLASSES)), per_class)
     for name in CLASSES:
         (root / "cls" / split / name).mkdir(parents=True)
@@ -216,7 +218,7 @@ def _register_split(root: str, split: str) -> None:
         stuff_dataset_id_to_contiguous_id={0: 0, **stuff},
     )
 
-    # Where things and stuff share one list of classes, as Panoptic-DeepLab has it, no two have one id.
+    # Panoptic-DeepLab has one list of classes for things and stuff, so each needs its own id.
     names = [*CLASSES, *STUFF]
     joint = dict(
         thing_classes=names,

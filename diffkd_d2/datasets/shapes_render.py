@@ -1,4 +1,4 @@
-"""Drawing of the scenes of `shapes`: low-contrast objects on cluttered ground, from a seed."""
+"""Draw the scenes of `shapes` from a seed: low-contrast objects on cluttered ground."""
 
 from dataclasses import dataclass
 
@@ -92,7 +92,7 @@ def _unit_outline(name: str) -> list[np.ndarray]:
 
 
 def _background(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A smooth field of colour, two or three regions of different texture, distractor lines and blobs."""
+    """Draw a smooth colour field, two or three textured regions, and distractor lines and blobs."""
     image = cv2.resize(rng.uniform(60, 190, (4, 4, 3)), (size, size), interpolation=cv2.INTER_CUBIC)
     field = cv2.resize(rng.normal(0, 1, (4, 4)), (size, size), interpolation=cv2.INTER_CUBIC)
     low, high = np.sort(rng.uniform(-0.8, 0.8, 2))
@@ -116,7 +116,7 @@ def _point(xy: np.ndarray) -> tuple[int, int]:
 
 
 def _coverage(polygons: list[np.ndarray], size: int) -> np.ndarray:
-    """Antialiased share of each pixel that the shape covers, (H, W) in [0, 1]."""
+    """Return the share of each pixel that the shape covers, antialiased, (H, W) in [0, 1]."""
     large = np.zeros((size * _SUPERSAMPLE, size * _SUPERSAMPLE), np.uint8)
     for value, polygon in zip((255, 0), polygons, strict=False):
         cv2.fillPoly(large, [np.round(polygon * _SUPERSAMPLE).astype(np.int32)], value)
@@ -132,7 +132,7 @@ def _draw(
     radius: float,
     crowd: bool,
 ) -> None:
-    """Draw one object over the others unless it would hide one of them by more than three quarters."""
+    """Draw one object over the others, unless it would hide more than three quarters of one of them."""
     size = image.shape[0]
     polygons = shape_polygon(label, center, radius, rng.uniform(0, 2 * np.pi), np.exp(rng.uniform(-0.25, 0.25)))
     share = _coverage(polygons, size)
@@ -152,7 +152,7 @@ def _draw(
 def _draw_crowd(
     rng: np.random.Generator, image: np.ndarray, layers: list[tuple[np.ndarray, int, bool]], size: int
 ) -> None:
-    """A heap of small objects of one class, annotated as one crowd region."""
+    """Draw a heap of small objects of one class, annotated as one crowd region."""
     label, center = int(rng.integers(len(CLASSES))), rng.uniform(0.2, 0.8, 2) * size
     members: list[tuple[np.ndarray, int, bool]] = []
     for _ in range(int(rng.integers(6, 12))):

@@ -2,8 +2,7 @@
 
 from torch import Tensor, nn
 
-from .batch_norm import BatchNorm2d, conv_norm
-from .layers import Conv1x1, NormFactory
+from .layers import BatchNorm2d, Conv1x1, NormFactory
 
 
 class AutoEncoder(nn.Module):
@@ -22,5 +21,5 @@ class AutoEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the latent (N, C, H, W) and the reconstruction (N, Ct, H, W) of x (N, Ct, H, W)."""
-        latent = conv_norm(*self.encoder, x)
+        latent = self.encoder(x)
         return latent, self.decoder(latent)

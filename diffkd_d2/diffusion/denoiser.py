@@ -2,9 +2,7 @@
 
 from torch import Tensor, nn
 
-from .batch_norm import BatchNorm2d, conv_norm, folds
-from .layers import Bottleneck, Conv1x1, NormFactory, norm_relu
-from .maps import Implied
+from .layers import BatchNorm2d, Bottleneck, Conv1x1, NormFactory
 
 
 class Denoiser(nn.Module):
@@ -25,29 +23,17 @@ class Denoiser(nn.Module):
         norm: NormFactory = BatchNorm2d,
     ):
         super().__init__()
-        self.logits = logits
         self.time_embedding = nn.Embedding(num_train_timesteps, channels)
         self.net = _logit_net(channels, norm) if logits else _feature_net(channels, norm)
 
-    def forward(self, x: Tensor, t: Tensor | int, scale: float = 1.0, gain: float = 1.0) -> Tensor:
-        """Return `gain` times the noise predicted in `scale` times x.
-
-        The factors go into small weights. With them a sampling chain needs no pass over its maps for its coefficients.
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return the predicted noise, (N, C, H, W).
 
         Args:
-            x: (N, C, H, W).
-            t: step per sample, (N,) of int64, or one step for all.
-            scale: factor of the input.
-            gain: factor of the output.
+            x: noisy feature, (N, C, H, W).
+            t: steps of int64, (N,), or (1,) for one step of all samples.
         """
-        # A step for all is a shift for all, which a batch norm subtracts again.
-        noisy = Implied(x, scale, self.time_embedding.weight[t][None] if isinstance(t, int) else self.time_embedding(t))
-        if self.logits:
-            return gain * self.net(noisy)
-        first, second, conv, norm = self.net
-        if all(folds(bottleneck.block[-1], x) for bottleneck in (first, second)):
-            noisy = noisy.read_by(first.block[0], second.block[0], conv)
-        return conv_norm(conv, norm, second(first(noisy)), gain)
+        return self.net(x + self.time_embedding(t)[:, :, None, None])
 
 
 def _feature_net(channels: int, norm: NormFactory) -> nn.Sequential:
@@ -63,10 +49,12 @@ def _logit_net(channels: int, norm: NormFactory) -> nn.Sequential:
     wide = 4 * channels
     return nn.Sequential(
         Conv1x1(channels, wide),
-        *norm_relu(norm, wide),
+        norm(wide),
+        nn.ReLU(inplace=True),
         Conv1x1(wide, channels),
         norm(channels),
         Conv1x1(channels, wide),
-        *norm_relu(norm, wide),
+        norm(wide),
+        nn.ReLU(inplace=True),
         Conv1x1(wide, channels),
     )

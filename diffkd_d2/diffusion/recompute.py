@@ -1,6 +1,5 @@
 """Activation recomputation that leaves the statistics of batch norm alone."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from torch import Tensor, nn
@@ -8,19 +7,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def recompute(module: nn.Module, function: Callable[..., Tensor], *args: Tensor | int) -> Tensor:
-    """Return `function(*args)`, keeping no activations: they are computed again in the backward pass.
+def recompute(module: nn.Module, *args: Tensor) -> Tensor:
+    """Return `module(*args)` and keep no activations: the backward pass computes them again.
 
     Args:
-        module: what `function` runs; its batch norms update their running statistics in the first pass alone.
-        function: draws no random numbers.
+        module: draws no random numbers. Its batch norms update their running statistics in the first pass alone.
         args: what it is called with.
     """
 
     def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
         return nullcontext(), StatisticsKept(module)
 
-    return checkpoint(function, *args, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
+    return checkpoint(module, *args, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
 
 
 class StatisticsKept(AbstractContextManager):

@@ -31,7 +31,7 @@ class NoiseSchedule(nn.Module):
             t: step per sample, (N,) of int64 in [0, T).
         """
         alpha_bar = self.alphas_cumprod[t].view(-1, *[1] * (x0.dim() - 1))
-        return (alpha_bar.sqrt() * x0).addcmul_((1 - alpha_bar).sqrt(), noise)
+        return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise
 
     def sampling_timesteps(self, num_steps: int) -> list[int]:
         """Return the steps visited, descending: the lower half of a chain of 2 `num_steps` equal strides.
@@ -45,18 +45,6 @@ class NoiseSchedule(nn.Module):
             raise ValueError(f"num_steps is {num_steps}, expected 1 to {self.num_train_timesteps // 2}")
         stride = self.num_train_timesteps // (2 * num_steps)
         return [i * stride for i in reversed(range(num_steps))]
-
-    def ddim_coefficients(self, t: int, t_prev: int) -> tuple[float, float]:
-        """Return a and b of the step from t down to t_prev with eta = 0 (DDIM eq. 12): a x + b noise.
-
-        Args:
-            t: current step.
-            t_prev: next step; below zero means the clean sample (abar = 1).
-        """
-        now = self._alpha_bar[t]
-        prev = self._alpha_bar[t_prev] if t_prev >= 0 else 1.0
-        scale = (prev / now) ** 0.5
-        return scale, (1 - prev) ** 0.5 - scale * (1 - now) ** 0.5
 
     def ddim_step(self, x: Tensor, noise: Tensor, t: int, t_prev: int) -> Tensor:
         """Go from step t down to t_prev with eta = 0 (DDIM eq. 12).

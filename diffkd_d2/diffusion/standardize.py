@@ -5,6 +5,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .layers import full_precision
+
 
 class Standardize(nn.Module):
     """Subtract the mean and divide by the standard deviation per channel, over all positions seen so far.
@@ -27,7 +29,7 @@ class Standardize(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return x (N, C, H, W) standardised, in float32; `mask` (N, 1, H, W) says which positions count."""
-        x = x.float()
+        x = full_precision(x)
         if self.training:
             self._update(x, mask)
         return F.batch_norm(x, self.mean, self.var, eps=self.eps)

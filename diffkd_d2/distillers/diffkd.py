@@ -1,13 +1,23 @@
 """DiffKD: Knowledge Diffusion for Distillation (NeurIPS 2023, arXiv 2305.15712)."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from ..diffusion import AutoEncoder, Denoiser, NoiseMatcher, NoiseSchedule, Standardize
-from ..diffusion.batch_norm import BatchNorm2d, conv_norm
-from ..diffusion.layers import Align, Conv1x1, NormFactory
-from ..diffusion.maps import Implied, channels_last, lowered, normal_like
+from ..diffusion import (
+    AutoEncoder,
+    BatchNorm2d,
+    Conv1x1,
+    Denoiser,
+    NoiseMatcher,
+    NoiseSchedule,
+    NormFactory,
+    Standardize,
+    channels_last,
+    full_precision,
+    normal_like,
+)
 from ..diffusion.recompute import recompute
 from .losses import check_channels, masked_kl, masked_mse
 
@@ -19,15 +29,9 @@ class DiffKD(nn.Module):
         student_channels: Cs.
         teacher_channels: Ct.
         latent_channels: C, width of the autoencoder's latent; None: no autoencoder, C = Ct.
-        num_function_evals: denoiser evaluations in one sampling chain (the paper's NFE), at least 1.
+        num_function_evals: denoiser evaluations in one sampling chain (the paper's NFE), 1 to 500.
         logits: False: feature maps, MSE. True: class logits (N, Ct) or (N, Ct, H, W), KL; no autoencoder.
         tau: temperature of the KL where `logits` is set.
-        kd_trains_denoiser: whether `loss_kd` also trains the denoiser, as in the authors' code. If not,
-            the gradient still flows through the denoiser into the student, but the denoiser learns from
-            `loss_diffusion` alone.
-        grad_steps: the gradient of `loss_kd` passes through the last so many denoiser evaluations only; through
-            the earlier ones it takes the affine path of the DDIM step. None: through all.
-        stride: take every `stride`-th position along both axes, from a random offset.
         recompute: keep no activations of the denoiser; the backward pass computes them again.
         kd_weight: factor on `loss_kd`.
         diffusion_weight: factor on `loss_diffusion`, which reaches the denoiser only.
@@ -35,8 +39,7 @@ class DiffKD(nn.Module):
         norm: channels -> normalisation module.
 
     Raises:
-        ValueError: if `logits` is combined with an autoencoder, or `num_function_evals`, `grad_steps` or `stride`
-            is out of range.
+        ValueError: if `logits` is combined with an autoencoder, or `num_function_evals` is out of range.
     """
 
     def __init__(
@@ -47,9 +50,6 @@ class DiffKD(nn.Module):
         num_function_evals: int = 5,
         logits: bool = False,
         tau: float = 1.0,
-        kd_trains_denoiser: bool = True,
-        grad_steps: int | None = None,
-        stride: int = 1,
         recompute: bool = False,
         kd_weight: float = 1.0,
         diffusion_weight: float = 1.0,
@@ -60,16 +60,12 @@ class DiffKD(nn.Module):
         if logits and latent_channels is not None:
             raise ValueError("class logits are distilled without an autoencoder: latent_channels must be None")
         self.student_channels, self.teacher_channels = student_channels, teacher_channels
-        self.logits, self.tau, self.kd_trains_denoiser = logits, tau, kd_trains_denoiser
+        self.logits, self.tau, self.recompute = logits, tau, recompute
         self.kd_weight, self.diffusion_weight, self.ae_weight = kd_weight, diffusion_weight, ae_weight
-        self.grad_steps = num_function_evals if grad_steps is None else grad_steps
-        if not 0 <= self.grad_steps <= num_function_evals or stride < 1:
-            raise ValueError(f"grad_steps is {grad_steps}, expected 0 to {num_function_evals}; stride is {stride}")
-        self.stride, self.recompute = stride, recompute
         channels = latent_channels or teacher_channels
         self.standardize = None if logits else Standardize(teacher_channels)
         self.autoencoder = AutoEncoder(teacher_channels, latent_channels, norm) if latent_channels else None
-        self.align = Align(student_channels, channels)
+        self.align = Conv1x1(student_channels, channels)
         self.schedule = NoiseSchedule()
         self.timesteps = self.schedule.sampling_timesteps(num_function_evals)
         self.denoiser = Denoiser(channels, self.schedule.num_train_timesteps, logits, norm)
@@ -91,10 +87,8 @@ class DiffKD(nn.Module):
         check_channels("teacher", teacher, self.teacher_channels)
         if student.dim() == 2:
             student, teacher = student[:, :, None, None], teacher[:, :, None, None]
-        if self.stride > 1:
-            student, teacher, mask = self._subsample(student, teacher, mask)
         latent, losses = self.encode(channels_last(teacher), mask)
-        refined, gamma = self.refine(student)
+        refined, gamma = self.refine(channels_last(student))
         if self.logits:
             distance = masked_kl(refined, latent, self.tau, mask)
         else:
@@ -113,67 +107,41 @@ class DiffKD(nn.Module):
         return latent.detach(), {"loss_ae": self.ae_weight * masked_mse(reconstruction, target, mask)}
 
     def refine(self, student: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Match the noise, run the DDIM chain, project. The gradient flows through every step.
+        """Align, match the noise, denoise by the DDIM chain, project. The gradient flows through every step.
 
         Args:
             student: (N, Cs, H, W).
-            noise: standard normal (N, C, H, W); drawn anew if None.
+            noise: standard normal (N, C, H, W); drawn if None.
 
         Returns:
-            the refined feature (N, C, H, W) and gamma (N,), both float32 up to the last projection.
+            the refined feature (N, C, H, W) and gamma (N,).
         """
         feature = self.align(student)
-        noise = normal_like(feature) if noise is None else noise
-        x, gamma = self.noise_matcher(feature, noise)
-        # The sample is scale * x. A step a * sample + b * noise adds noise to x and changes the scale.
-        scale = 1.0
-        for i, (t, t_prev) in enumerate(zip(self.timesteps, [*self.timesteps[1:], -1], strict=True)):
-            early = len(self.timesteps) - i > self.grad_steps
-            a, b = self.schedule.ddim_coefficients(t, t_prev)
-            known, trained = x.detach() if early else x, self.kd_trains_denoiser and not early
-            x = self._denoise(known, t, scale, b / (a * scale), trained).add_(x)
-            scale = a * scale
-        return conv_norm(*self.proj, Implied(x, scale)), gamma
+        x, gamma = self.noise_matcher(feature, normal_like(feature) if noise is None else noise)
+        for t, t_prev in pairwise([*self.timesteps, -1]):
+            predicted = self._denoise(x, torch.full((1,), t, device=x.device))
+            x = self.schedule.ddim_step(x, predicted, t, t_prev)
+        return self.proj(x), gamma
 
     def diffusion_loss(
         self, latent: Tensor, t: Tensor | None = None, noise: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        """MSE between the noise put into the latent and the noise predicted (epsilon prediction).
+        """Return the MSE between the noise put into the latent and the noise predicted (epsilon prediction).
 
         Args:
             latent: z (N, C, H, W), without gradient.
-            t: steps (N,), uniform in [0, T) if None.
-            noise: standard normal, the shape of z; drawn anew if None.
+            t: steps (N,) of int64; drawn uniformly from [0, T) if None.
+            noise: standard normal, the shape of z; drawn if None.
             mask: as in `forward`.
         """
-        latent = latent.float()
         noise = normal_like(latent) if noise is None else noise
         if t is None:
             t = torch.randint(self.schedule.num_train_timesteps, latent.shape[:1], device=latent.device)
-        predicted = self._denoise(self.schedule.add_noise(latent, noise, t), t)
-        # Batch norm takes the step of a single image out; DDP still waits for the gradient of its embedding.
-        return masked_mse(predicted, noise, mask) + 0 * self.denoiser.time_embedding(t).sum()
+        return masked_mse(self._denoise(self.schedule.add_noise(latent, noise, t), t), noise, mask)
 
-    def _denoise(
-        self, x: Tensor, t: Tensor | int, scale: float = 1.0, gain: float = 1.0, trained: bool = True
-    ) -> Tensor:
-        """Call the denoiser, with or without a gradient to its parameters, and with or without recomputation."""
-        # Not no_grad: autocast would then keep casts of the weights that carry no gradient.
-        frozen = None if trained else {name: p.detach() for name, p in self.denoiser.named_parameters()}
-
-        def denoise(x: Tensor) -> Tensor:
-            arguments = (x, t, scale, gain)
-            predicted = self.denoiser(*arguments) if trained else functional_call(self.denoiser, frozen, arguments)
-            return predicted.float()
-
-        x = lowered(x)
-        # One value per channel is normalised by running statistics, which another call may have moved since.
+    def _denoise(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return the predicted noise in float32, with or without recomputation."""
+        # A batch norm uses its running statistics for one value per channel; another call may change them meanwhile.
         if self.recompute and x.numel() > x.shape[1]:
-            return recompute(self.denoiser, denoise, x)
-        return denoise(x)
-
-    @torch.compiler.disable  # the offsets are no part of a graph
-    def _subsample(self, *maps: Tensor | None) -> list[Tensor | None]:
-        # Drawn on the CPU: the offsets are needed here, and the device shall not be waited for.
-        y, x = (int(torch.randint(min(self.stride, n), ())) for n in maps[0].shape[2:])
-        return [None if m is None else m[:, :, y :: self.stride, x :: self.stride].clone() for m in maps]
+            return full_precision(recompute(self.denoiser, x, t))
+        return full_precision(self.denoiser(x, t))

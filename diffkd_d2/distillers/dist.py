@@ -35,6 +35,8 @@ class DIST(nn.Module):
         """
         check_channels("teacher", teacher, student.shape[1])
         rows = [_rows(x, mask).div(self.tau).softmax(dim=1) for x in (student, teacher.detach())]
+        if len(rows[0]) == 0:  # an ROI head without a box: a mean over nothing would be NaN
+            return {"loss_kd": rows[0].sum()}
         inter = _pearson_distance(*rows)
         intra = _pearson_distance(*(x.t() for x in rows))
         return {"loss_kd": self.tau**2 * (self.inter_weight * inter + self.intra_weight * intra)}

@@ -2,9 +2,7 @@
 
 from torch import Tensor, nn
 
-from ..diffusion import Standardize
-from ..diffusion.layers import Align
-from ..diffusion.maps import channels_last
+from ..diffusion import Conv1x1, Standardize, channels_last
 from .losses import check_channels, masked_mse
 
 
@@ -20,7 +18,7 @@ class Mimic(nn.Module):
         super().__init__()
         self.student_channels, self.teacher_channels = student_channels, teacher_channels
         self.standardize = Standardize(teacher_channels)
-        self.align = Align(student_channels, teacher_channels)
+        self.align = Conv1x1(student_channels, teacher_channels)
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """Return `loss_kd`, the MSE to the standardised teacher feature.

@@ -11,16 +11,16 @@ from torch.utils._triton import has_triton
 from ..errors import UserError
 from ..meta_arch.distill_point import DistillPoint
 
-# Inductor of torch 2.11 fails where it chooses layouts: it sorts strides that depend on the size of a map.
+# Layout optimization fails in torch 2.11's inductor: it sorts strides that depend on the size of a map.
 OPTIONS = {"layout_optimization": False}
-GRAPHS = 8  # for each distiller; torch's own limit is 8 for all of a class together, and beyond it nothing is compiled
+GRAPHS = 8  # per distiller; torch's own limit is 8 per class, and it compiles nothing beyond the limit
 
 
 def compile_distillers(points: Iterable[DistillPoint]) -> None:
-    """Compile the distiller of each point in place, with sizes left open; its names in a checkpoint stay.
+    """Compile the distiller of each point in place for maps of any size; its names in checkpoints do not change.
 
-    Each combination of widths, options, mask or none, one image or several, and folded norms or none has a graph,
-    compiled in the step that first meets it; distillers that are alike share it.
+    Each combination of widths, options, mask or none, and one image or several has a graph, compiled in the step that
+    first meets it; distillers that are alike share it.
 
     Args:
         points: of a `DistilledModel`.
@@ -35,7 +35,7 @@ def compile_distillers(points: Iterable[DistillPoint]) -> None:
     _require_compiler(any(p.is_cuda for point in points for p in point.parameters()))
     distillers = dict.fromkeys(point.distiller for point in points)
     dynamo.recompile_limit = max(dynamo.recompile_limit, GRAPHS * len(distillers))
-    functorch.donated_buffer = False  # the report of gradient norms goes backward through one graph several times
+    functorch.donated_buffer = False  # the gradient report runs several backward passes through one graph
     for distiller in distillers:
         distiller.compile(dynamic=True, options=OPTIONS)
 

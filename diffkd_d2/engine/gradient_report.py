@@ -12,7 +12,7 @@ from ..meta_arch.distilled_model import DistilledModel
 
 logger = logging.getLogger(__name__)
 
-# Between these, the ratio of gradient norms is no reason to look at the weight.
+# A ratio of gradient norms between these is no reason to change the weight.
 LOWEST, HIGHEST = 0.01, 10.0
 
 
@@ -33,7 +33,7 @@ class GradientReportHook(HookBase):
         self.model, self.iterations = model, {start_iter + i for i in after}
 
     def after_forward(self, losses: dict[str, Tensor], scale: float = 1.0) -> None:
-        """Measure and log; all processes take part, since a backward pass may wait for the others.
+        """Measure and log in all processes, because a backward pass may wait for the others.
 
         Args:
             losses: of this step, in their graph.
@@ -52,10 +52,12 @@ class GradientReportHook(HookBase):
         except RuntimeError as error:
             logger.info(f"no report on the scale of the losses: {str(error).splitlines()[0]}")
             return
-        # What trains the distiller alone does not reach the student.
-        rows = [[k, losses[k].item(), norm, norm / max(of_task, 1e-30)] for k, norm in norms.items() if norm]
+        # Losses that train only the distiller have no gradient in the student.
+        rows: list[list[str | float]] = [
+            [k, losses[k].item(), norm, norm / max(of_task, 1e-30)] for k, norm in norms.items() if norm
+        ]
         ratio = together / max(of_task, 1e-30)
-        rows.append(["all of them", sum(row[1] for row in rows), together, ratio])
+        rows.append(["all of them", sum(losses[k].item() for k, norm in norms.items() if norm), together, ratio])
         table = tabulate(rows, headers=["loss", "value", "norm", "over the task's"], floatfmt=".3g")
         logger.info(
             f"gradient norms in the student at iteration {self.trainer.iter}; the task's is {of_task:.3g}:\n{table}"
@@ -66,9 +68,9 @@ class GradientReportHook(HookBase):
                 f"{LOWEST:g} to {HIGHEST:g}: look at model.points.*.weight"
             )
 
-    def _norm(self, loss: Tensor, scale: float) -> float:
+    def _norm(self, loss: Tensor | int, scale: float) -> float:
         parameters = [p for p in self.model.student.parameters() if p.requires_grad]
-        if not loss.requires_grad:
+        if not isinstance(loss, Tensor) or not loss.requires_grad:
             return 0.0
         gradients = torch.autograd.grad(loss * scale, parameters, retain_graph=True, allow_unused=True)
         norms = [g.norm().double() / scale for g in gradients if g is not None]

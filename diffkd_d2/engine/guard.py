@@ -1,4 +1,4 @@
-"""Steps whose losses or gradients are not finite: skipped, counted, named."""
+"""NaN and Inf: skip the step, count it, and name the loss and the images."""
 
 import logging
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ logger = logging.getLogger(__name__)
 
 
 class TooManySkippedError(UserError):
-    """So many steps in a row were skipped that going on is of no use; the model is as after the last good step."""
+    """Too many consecutive steps were skipped; the model is in the state of the last good step."""
 
 
 class StepGuard:
-    """Decides, in all processes alike, whether a step is taken.
+    """Decide whether to take a step, with the same answer in all processes.
 
     A step that is skipped leaves no trace in parameters, buffers (running statistics) and optimizer.
 
@@ -36,14 +36,14 @@ class StepGuard:
         self._images: list[Any] = []
 
     def before_step(self, batches: Sequence[Any]) -> None:
-        """Remember the buffers, and of which images the batches of this step are."""
+        """Save the buffers and the file names of this step's images."""
         self._buffers = list(self.model.buffers())
         self._copies = [buffer.clone() for buffer in self._buffers]
         records = [x for batch in batches if isinstance(batch, list) for x in batch]
         self._images = [x.get("file_name", "?") for x in records if isinstance(x, dict)]
 
     def judge_losses(self, losses: dict[str, Tensor]) -> dict[str, Tensor] | None:
-        """Return the losses to train on, or None where the step is to be skipped."""
+        """Return the losses to train on, or None if the step must be skipped."""
         origin = getattr(self.model, "origin", {})
         values = torch.stack([v.detach().float() for v in losses.values()]).tolist()
         bad = {k: v for k, v in zip(losses, values, strict=True) if not abs(v) < float("inf")}
@@ -65,7 +65,7 @@ class StepGuard:
         return task
 
     def judge_gradients(self, losses: dict[str, Tensor], scaler: torch.amp.GradScaler) -> bool:
-        """Return whether to take the step; to be asked when the gradients are unscaled.
+        """Return whether to take the step; call this after the gradients are unscaled.
 
         Args:
             losses: what `judge_losses` returned.
@@ -80,7 +80,7 @@ class StepGuard:
         if not self._agree(not finite)[0]:
             self.in_a_row = 0
             if "loss_distill_dropped" in losses:
-                # Their gradients are zero; without one, weight decay and momentum do not move the distillers either.
+                # Set zero gradients to None, so that weight decay and momentum do not move the distillers.
                 for parameter in self.model.points.parameters():
                     parameter.grad = None
             return True
@@ -95,7 +95,7 @@ class StepGuard:
         return {"skipped": self.skipped, "in_a_row": self.in_a_row, "dropped": self.dropped}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """The inverse of `state_dict`."""
+        """Restore what `state_dict` returned."""
         self.skipped, self.in_a_row, self.dropped = (int(state[k]) for k in ("skipped", "in_a_row", "dropped"))
 
     def _skip(self, found: str) -> None:
@@ -118,7 +118,7 @@ class StepGuard:
                 buffer.copy_(copy)
 
     def _report(self, found: str, done: str) -> None:
-        """Log in the main process what each process found; all take part."""
+        """Log what each process found, in the main process; all processes must call this."""
         iteration = get_event_storage().iter
         text = f"{found}, not finite; images: {', '.join(map(str, self._images)) or 'unknown'}" if found else ""
         for rank, line in enumerate(comm.gather(text)):
@@ -127,7 +127,7 @@ class StepGuard:
         logger.warning(f"iteration {iteration}: {done}")
 
     def _agree(self, *flags: bool) -> list[bool]:
-        """Return, per flag, whether it is set in any process."""
+        """Return for each flag whether any process has set it."""
         if comm.get_world_size() == 1:
             return list(flags)
         device = next(self.model.parameters()).device

@@ -17,9 +17,9 @@ class DistillHook(HookBase):
 
     Args:
         model: the model in training, not its DDP wrapper.
-        start_iter: `loss_kd` weighs nothing before; the losses that train the distiller run from the start.
-        warmup_iters: from there it rises linearly to its full weight.
-        stop_iter: it weighs nothing from here on; None: never stops.
+        start_iter: weight of `loss_kd` is 0 before this iteration; losses that train the distiller always act.
+        warmup_iters: iterations in which the weight rises linearly to its full value.
+        stop_iter: the weight is 0 from this iteration on. If None, it never stops.
         period: iterations between two writings of the metrics.
 
     Raises:
@@ -51,7 +51,7 @@ class DistillHook(HookBase):
         self.model.distill_scale = self.scale(self.trainer.iter)
 
     def after_step(self) -> None:
-        """Write `gamma_<point>` and the like; reading them waits for the device, hence not at every step."""
+        """Write `gamma_<point>` and other metrics; not at every step, because reading them waits for the device."""
         if (self.trainer.iter + 1) % self.period == 0 and self.model.metrics:
             scalars = {name: float(value) for name, value in self.model.metrics.items()}
             self.trainer.storage.put_scalars(**scalars, distill_scale=self.model.distill_scale)
@@ -64,7 +64,7 @@ class AverageHook(HookBase):
 
     Args:
         student: the model in training.
-        decay: share of the former average in each step's, in (0, 1); the first step's weights are taken as they are.
+        decay: share of the previous average in the new one, in (0, 1); the first step's weights are copied.
         path: file for the averaged weights, written by the main process like a checkpoint of the student.
 
     Raises:
@@ -78,7 +78,7 @@ class AverageHook(HookBase):
         self.average = AveragedModel(student, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
 
     def after_step(self) -> None:
-        """Take in the weights of this step."""
+        """Add the weights of this step to the average."""
         self.average.update_parameters(self.student)
 
     def after_train(self) -> None:
@@ -88,10 +88,10 @@ class AverageHook(HookBase):
 
 
 class PeriodicCheckpointer(hooks.PeriodicCheckpointer):
-    """Detectron2's, which keeps the last `max_to_keep` also where a run was resumed."""
+    """Detectron2's PeriodicCheckpointer, which keeps the last `max_to_keep` across resumes too."""
 
     def before_train(self) -> None:
-        """Count the checkpoints that are there already."""
+        """Count the checkpoints that exist already."""
         super().before_train()
         folder = Path(self.checkpointer.save_dir)
         self.recent_checkpoints = [str(path) for path in sorted(folder.glob(f"{self.file_prefix}_[0-9]*.pth"))]

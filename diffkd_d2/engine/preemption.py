@@ -1,4 +1,4 @@
-"""A scheduler takes the machine away: write a checkpoint after the step that is running, and go."""
+"""SIGTERM from a scheduler: write a checkpoint after the current step, then exit."""
 
 import multiprocessing
 import signal
@@ -12,11 +12,11 @@ import torch.distributed as dist
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
-EXIT_CODE = 128 + signal.SIGTERM  # 143, what a shell reports of a process that SIGTERM ended
+EXIT_CODE = 128 + signal.SIGTERM  # 143, a shell's code for a process that SIGTERM ended
 
 
 def pass_on_sigterm() -> None:
-    """Let a process that started others by `launch` hand SIGTERM on to them and wait, rather than leave them behind."""
+    """Make a process that started others with `launch` forward SIGTERM to them and wait for them."""
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         for child in multiprocessing.active_children():
@@ -26,7 +26,7 @@ def pass_on_sigterm() -> None:
 
 
 class PreemptionHook(HookBase):
-    """Ends the run with `EXIT_CODE` and a checkpoint after the iteration in which any process receives SIGTERM.
+    """End the run with a checkpoint and `EXIT_CODE` after the iteration in which any process receives SIGTERM.
 
     Register it behind the periodic checkpointer and the learning-rate schedule. During an evaluation the checkpoint
     is the one of its iteration, and the run ends after the next iteration.
@@ -42,7 +42,7 @@ class PreemptionHook(HookBase):
         self._before: Any = None
 
     def before_train(self) -> None:
-        """Listen for the signal; a thread that is not the main one cannot."""
+        """Install the signal handler; only the main thread can."""
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGTERM, self._ask)
 
@@ -53,13 +53,13 @@ class PreemptionHook(HookBase):
         name = f"model_{self.trainer.iter:07d}"
         if not self.checkpointer.get_checkpoint_file().endswith(f"{name}.pth") or not comm.is_main_process():
             self.checkpointer.save(name, iteration=self.trainer.iter)
-        comm.synchronize()  # none leaves, and takes the others with it, before the file is whole
+        comm.synchronize()  # wait until the file is complete: a process that exits ends the others
         if comm.is_main_process():
             print(f"SIGTERM: checkpoint {name}.pth is written; go on with --resume", file=sys.stderr)
         sys.exit(EXIT_CODE)
 
     def after_train(self) -> None:
-        """Leave the signal to who had it before."""
+        """Restore the previous signal handler."""
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
             self._before = None

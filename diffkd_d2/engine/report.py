@@ -68,7 +68,7 @@ def _regularisation_words(cfg: DictConfig, student: nn.Module) -> str:
     )
 
 
-def log_parameters(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def log_parameters(model: DistilledModel, optimizer: torch.optim.Optimizer) -> None:
     """Log, per part of the model, how many parameters it has and how many are in the optimizer, and its groups."""
     in_optimizer = {id(p) for group in optimizer.param_groups for p in group["params"]}
     for name, part in (("student", model.student), ("distillers", model.points)):

@@ -19,7 +19,7 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class Trainer(SimpleTrainer):
-    """One step: forward, backward, clip, update. It runs on v0.6, whose AMPTrainer knows neither bfloat16 nor clipping.
+    """One step: forward, backward, clip, update. v0.6's AMPTrainer has neither bfloat16 nor clipping.
 
     A hook may have a method `after_forward(losses, scale)`, called before the backward pass with the losses in their
     graph and the factor of the loss scaling.
@@ -65,13 +65,13 @@ class Trainer(SimpleTrainer):
         self.guard = StepGuard(getattr(model, "module", model), max_skipped, drop_distill)
 
     def run_step(self) -> None:
-        """Make one update; the guard decides what becomes of losses and gradients that are not finite.
+        """Make one update; the guard decides what happens on NaN and Inf.
 
         Raises:
             TooManySkippedError: from the guard.
         """
         start = time.perf_counter()
-        # All of them before the first is used: a step that is skipped takes as many from the stream as any other.
+        # Read all batches first, so that a skipped step takes as many from the stream as any other.
         batches = [next(self._data_loader_iter) for _ in range(self.accumulate)]
         data_time = time.perf_counter() - start
         self.guard.before_step(batches)
@@ -93,7 +93,7 @@ class Trainer(SimpleTrainer):
         self.grad_scaler.update()
 
     def _backward(self, data: Any, first: bool, last: bool) -> dict[str, Tensor] | None:
-        """Add a batch's gradients to those there; processes exchange them with the last batch of an update.
+        """Add a batch's gradients; processes exchange them with the last batch of an update.
 
         Returns:
             the losses, or None where the guard skips the step.
@@ -112,12 +112,12 @@ class Trainer(SimpleTrainer):
         return losses
 
     def after_train(self) -> None:
-        """As SimpleTrainer's; a run that is resumed at its end counts no iteration more."""
+        """Do what SimpleTrainer does; a run resumed at its end counts no further iteration."""
         self.iter = min(self.iter, self.max_iter)
         super().after_train()
 
     def state_dict(self) -> dict[str, Any]:
-        """As SimpleTrainer's, with the state of the gradient scaler and of the guard."""
+        """Return SimpleTrainer's state with those of the gradient scaler and the guard."""
         return {
             **super().state_dict(),
             "grad_scaler": self.grad_scaler.state_dict(),
@@ -125,7 +125,7 @@ class Trainer(SimpleTrainer):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The inverse of `state_dict`.
+        """Restore what `state_dict` returned.
 
         Raises:
             ValueError: if the iteration is none, or a state of the optimizer has not the shape of its parameter.
@@ -148,5 +148,5 @@ class _NoTracebackOfUserErrors(logging.Filter):
         return not (record.exc_info and isinstance(record.exc_info[1], UserError))
 
 
-# Detectron2's loop logs the traceback of whatever ends it; of a UserError, `train_net.py` prints the one line.
+# Detectron2's loop logs a traceback for every error; for a UserError, `train_net.py` prints one line instead.
 logging.getLogger(detectron2_loop.__name__).addFilter(_NoTracebackOfUserErrors())

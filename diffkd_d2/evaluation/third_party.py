@@ -1,4 +1,4 @@
-"""The evaluation code that Detectron2 imports and that may be missing or lie elsewhere."""
+"""Substitutes for evaluation packages that Detectron2 imports and that may be missing or elsewhere."""
 
 import importlib
 import importlib.util
@@ -20,7 +20,7 @@ _CITYSCAPES = (
 
 
 def provide_cityscapes() -> None:
-    """Let Detectron2 find cityscapesscripts, whichever of its versions asks.
+    """Let every version of Detectron2 find cityscapesscripts.
 
     Raises:
         UserError: if cityscapesscripts is not installed.
@@ -29,7 +29,7 @@ def provide_cityscapes() -> None:
     _provide_former_numpy()
     parents = _META.split(".")
     if parents[0] in sys.modules or importlib.util.find_spec(parents[0]) is not None:
-        return  # called before, or there is such a package: Meta's
+        return  # called before, or Meta's own package is installed
     for i in range(1, len(parents)):
         _add_module(".".join(parents[:i]))
     sys.modules[_META] = importlib.import_module("cityscapesscripts")
@@ -38,7 +38,7 @@ def provide_cityscapes() -> None:
 
 
 def provide_panopticapi() -> None:
-    """Stand in for panopticapi, which no package index has, where it is not installed.
+    """Provide a substitute for panopticapi, which no package index has, if it is not installed.
 
     PQ is then computed by cityscapesscripts, in which panopticapi's code lives on (Kirillov et al., 1801.00868);
     a test holds it to a value worked out by hand.
@@ -79,11 +79,11 @@ def pq_compute(gt_json_file: str, pred_json_file: str, gt_folder: str, pred_fold
 
 
 def _provide_former_numpy() -> None:
-    """Show cityscapesscripts 2.3.0, the last release, a numpy as before 2.4: with in1d, and counts that are int."""
+    """Give cityscapesscripts 2.3.0, its last release, numpy's interface from before 2.4: in1d, and int counts."""
     if not hasattr(np, "in1d"):
         former = dict(vars(np), in1d=np.isin, count_nonzero=lambda x: int(np.count_nonzero(x)))
         for name in _CITYSCAPES[1:]:
-            importlib.import_module(f"cityscapesscripts.{name}").np = types.SimpleNamespace(**former)
+            vars(importlib.import_module(f"cityscapesscripts.{name}"))["np"] = types.SimpleNamespace(**former)
 
 
 def _require_cityscapesscripts() -> None:
@@ -92,7 +92,7 @@ def _require_cityscapesscripts() -> None:
 
 
 def _add_module(name: str, **contents: object) -> None:
-    """Put an empty package, or one with `contents`, where `import name` finds it."""
+    """Register an empty package, or one with `contents`, so that `import name` finds it."""
     module = sys.modules.setdefault(name, types.ModuleType(name))
     module.__path__ = []
     module.__dict__.update(contents)

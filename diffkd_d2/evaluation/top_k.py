@@ -26,7 +26,7 @@ class TopKEvaluator(DatasetEvaluator):
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was counted."""
+        """Reset the counts."""
         self._correct = dict.fromkeys(self.topk, 0)
         self._total = 0
 

@@ -1,16 +1,28 @@
 """Where knowledge passes: one module of the student, one of the teacher, and the distiller between them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from ..errors import UserError
 from .class_matching import MatchedClasses
-from .pairing import common_area, pick, same_rows, take_channels
+from .distiller_inputs import inputs_for, needs_of
+from .pairing import common_area, is_map, pick, same_rows, sizes_of_images, stride_of, subsample, take_channels
 from .roi_branch import RoiBranch
 
 Key = str | int | Sequence[str | int] | None
+WHO = ("student", "teacher")
+
+
+class Pair(NamedTuple):
+    """Two features that can be compared, (N, C, H, W) each, and the mask (N, 1, H, W) or None."""
+
+    student: Tensor
+    teacher: Tensor
+    mask: Tensor | None
+    stride: tuple[int, int] | None
+    """Pixels per position along height and width; None for rows of boxes or samples."""
 
 
 class DistillPoint(nn.Module):
@@ -20,17 +32,26 @@ class DistillPoint(nn.Module):
         student: path of the student's module, as in `named_modules()`.
         teacher: path of the teacher's module.
         distiller: module with `forward(student, teacher, mask) -> dict`: keys that start with `loss_` are
-            scalar losses, others detached scalar metrics. `loss_kd` is the one that reaches the student.
+            scalar losses, others detached scalar metrics. `loss_kd` is the one that reaches the student. What its
+            class names in `needs` ("boxes", "labels", "scores") comes as keyword-only arguments.
         key: picks inside what the student's module returns: `"p3"`, an index, a path such as `(0, 2)`, or
             None for the output itself.
         teacher_key: the same for the teacher; None: as `key`.
+        levels: keys of several maps in place of `key`, finest first; the distiller gets lists of maps and of masks.
+        scores: module of the teacher and key of its class logits, such as `("head", (0, 1))`, for a distiller that
+            needs scores.
         weight: factor on all losses of the distiller.
         name: suffix of the losses' names; None: made of the key, or of the student's path.
         stride: pixels per position of both maps; None: as both modules declare it (`output_shape()`), else estimated
             from the maps, which a teacher that pads to a large square defeats.
+        subsample: the distiller gets every `subsample`-th position of maps, mask, scores and label map along both
+            axes, from a random offset, which torch's generator of the CPU draws at each step; 1: all. For maps only.
         teacher_index: which teacher, where there are several.
         roi: the ROI branch that the teacher runs on the student's boxes; `teacher` is then its "backbone".
         classes: channels of student and teacher that mean the same class; None: all.
+
+    Raises:
+        UserError: if `subsample` is below 1, or options exclude each other.
     """
 
     def __init__(
@@ -40,43 +61,112 @@ class DistillPoint(nn.Module):
         distiller: nn.Module,
         key: Key = None,
         teacher_key: Key = None,
+        levels: Sequence[Key] | None = None,
+        scores: tuple[str, Key] | None = None,
         weight: float = 1.0,
         name: str | None = None,
         stride: int | None = None,
+        subsample: int = 1,
         teacher_index: int = 0,
         roi: RoiBranch | None = None,
         classes: MatchedClasses | None = None,
     ):
         super().__init__()
         self.student, self.teacher, self.distiller, self.weight = student, teacher, distiller, weight
-        self.teacher_index, self.roi, self.classes = teacher_index, roi, classes
+        self.teacher_index, self.roi, self.classes, self.subsample = teacher_index, roi, classes, subsample
         self.key = _key_path(key)
         self.teacher_key = self.key if teacher_key is None else _key_path(teacher_key)
-        self.stride = stride
+        self.levels = None if levels is None else [_key_path(level) for level in levels]
+        self.scores = None if scores is None else (scores[0], _key_path(scores[1]))
         self.name = name or "_".join(map(str, self.key)) or student.replace(".", "_")
+        if subsample < 1:
+            raise self._error(f"subsample is {subsample}, expected 1 or more")
+        if self.levels is not None and (key, teacher_key, stride, roi, scores, subsample) != (*[None] * 5, 1):
+            raise self._error("levels exclude key, teacher_key, stride, roi, scores and subsample")
+        self.strides = [stride] * len(self.keys)
 
-    def forward(self, student: Any, teacher: Any, image_sizes: list[tuple[int, int]] | None) -> dict[str, Tensor]:
+    @property
+    def keys(self) -> list[tuple[tuple[str | int, ...], tuple[str | int, ...]]]:
+        """The keys of student and teacher of each pair of features."""
+        return [(self.key, self.teacher_key)] if self.levels is None else [(level, level) for level in self.levels]
+
+    @property
+    def teacher_modules(self) -> set[str]:
+        """Paths of the modules of the teacher whose output the point reads."""
+        return {self.teacher} if self.scores is None else {self.teacher, self.scores[0]}
+
+    def check_needs(self) -> None:
+        """Raise UserError if the point cannot give what its distiller says that it needs."""
+        try:
+            needs = needs_of(self.distiller)
+        except UserError as error:
+            raise self._error(error) from error
+        if ("scores" in needs) != (self.scores is not None):
+            which = "needs scores=(module, key)" if "scores" in needs else "takes no scores"
+            raise self._error(f"the distiller {type(self.distiller).__name__} {which}")
+        if needs and self.levels is not None:
+            raise self._error(f"the distiller needs {', '.join(needs)}, which levels exclude")
+        if "boxes" in needs and self.subsample > 1:
+            raise self._error("the distiller needs boxes, which subsample excludes")
+
+    def forward(
+        self, student: Any, teacher: Any, batched_inputs: Any, labels: Tensor | None = None, scores: Any = None
+    ) -> dict[str, Tensor]:
         """Return the distiller's dict with the losses weighted.
 
         Args:
             student: what the student's module returned.
             teacher: what the teacher's module returned.
-            image_sizes: (height, width) in pixels of each image before padding; None if unknown.
+            batched_inputs: what the models were called with.
+            labels: classes (R,) of the boxes of an ROI point whose distiller needs them.
+            scores: what the teacher's module that `scores` names returned.
 
         Raises:
-            UserError: if a key is not there, or the pair cannot be compared; the line names the point.
+            UserError: if a key is not there, the pair cannot be compared, or the distiller returns no loss; the line
+                names the point.
         """
         try:
-            pair = [pick(student, self.key, "student"), pick(teacher, self.teacher_key, "teacher")]
-            if self.classes is not None:
-                pair = [take_channels(f, *c) for f, c in zip(pair, self.classes, strict=True)]
-            count = len(image_sizes or ())
-            is_map = self.roi is None and all(f.dim() == 4 and len(f) == count for f in pair)
-            pair, mask = common_area(*pair, image_sizes, self.stride) if is_map else same_rows(*pair)
-            outputs = self.distiller(*pair, mask)
+            sizes = sizes_of_images(batched_inputs)
+            pairs = [self._pair(student, teacher, *x, sizes) for x in zip(self.keys, self.strides, strict=True)]
+            if self.levels is not None:
+                students, teachers, masks, _ = map(list, zip(*pairs, strict=True))
+                outputs = self.distiller(students, teachers, masks)
+            else:
+                outputs = self._distil_one(pairs[0], batched_inputs, labels, scores)
         except ValueError as error:
-            raise UserError(f"distillation point '{self.name}': {error}") from error
+            raise self._error(error) from error
+        if not isinstance(outputs, dict) or not any(k.startswith("loss_") for k in outputs):
+            returned = list(outputs) if isinstance(outputs, dict) else f"a {type(outputs).__name__}"
+            raise self._error(f"the distiller returned {returned}, expected a dict with a key that starts with 'loss_'")
         return {k: self.weight * v if k.startswith("loss_") else v for k, v in outputs.items()}
+
+    def _pair(
+        self, student: Any, teacher: Any, keys: tuple[Any, Any], stride: int | None, sizes: list[tuple[int, int]] | None
+    ) -> Pair:
+        pair = [pick(output, key, who) for output, key, who in zip((student, teacher), keys, WHO, strict=True)]
+        if self.classes is not None:
+            pair = [take_channels(f, *c) for f, c in zip(pair, self.classes, strict=True)]
+        if not is_map(*pair, None if sizes is None else len(sizes), rows=self.roi is not None):
+            pair, mask = same_rows(*pair)
+            return Pair(*pair, mask, None)
+        strides = stride_of(*pair, sizes, stride)
+        pair, mask = common_area(*pair, sizes, strides)
+        return Pair(*pair, mask, strides)
+
+    def _distil_one(self, pair: Pair, batched_inputs: Any, labels: Tensor | None, scores: Any) -> dict[str, Tensor]:
+        student, teacher, mask, stride = pair
+        logits = None if self.scores is None else pick(scores, self.scores[1], "teacher")
+        needed = inputs_for(needs_of(self.distiller), student, stride, batched_inputs, labels, logits)
+        if self.subsample > 1:
+            if stride is None:
+                raise ValueError("subsample is for maps (N, C, H, W) of whole images")
+            maps = {k: v for k, v in needed.items() if v.dim() == 4}
+            student, teacher, mask, *thinned = subsample(student, teacher, mask, *maps.values(), step=self.subsample)
+            needed |= dict(zip(maps, thinned, strict=True))
+        return self.distiller(student, teacher, mask, **needed)
+
+    def _error(self, what: object) -> UserError:
+        return UserError(f"distillation point '{self.name}': {what}")
 
 
 def _key_path(key: Key) -> tuple[str | int, ...]:

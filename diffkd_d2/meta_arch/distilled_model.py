@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from .capture import capture, find_module, record_inputs
 from .distill_point import DistillPoint
-from .pairing import sizes_of_images
+from .distiller_inputs import labels_of_rows, needs_of
 
 
 class DistilledModel(nn.Module):
@@ -28,8 +28,8 @@ class DistilledModel(nn.Module):
         shared_distiller: use the first point's distiller for all points, one set of parameters.
 
     Raises:
-        UserError: if a module path does not exist, names repeat, there are points but no teacher, or the
-            teacher's `input_format` cannot be made of the student's.
+        UserError: if a module path does not exist, names repeat, there are points but no teacher, a distiller needs
+            what its point does not give, or the teacher's `input_format` cannot be made of the student's.
     """
 
     def __init__(
@@ -68,19 +68,15 @@ class DistilledModel(nn.Module):
             with record_inputs(self.student, poolers) as calls:
                 losses = dict(self.student(batched_inputs))
         of_teachers = [self._run_teacher(i, batched_inputs) for i in range(len(self.teachers))]
-        image_sizes = sizes_of_images(batched_inputs)
         metrics = {}
         self.origin = {}
         for point in self.points:
-            known = of_teachers[point.teacher_index][point.teacher]
+            outputs = of_teachers[point.teacher_index]
+            known, labels = outputs[point.teacher], None
+            scores = None if point.scores is None else outputs[point.scores[0]]
             if point.roi:
-                poolings = calls[point.roi.pooler]
-                if point.roi.stage >= len(poolings):
-                    raise UserError(f"point '{point.name}': stage {point.roi.stage} of {len(poolings)} in the student")
-                boxes = poolings[point.roi.stage][1]
-                with torch.no_grad():
-                    known = point.roi(self.teachers[point.teacher_index], known, boxes)
-            for key, value in point(features[point.student], known, image_sizes).items():
+                known, labels = self._run_roi(point, known, calls[point.roi.pooler], batched_inputs)
+            for key, value in point(features[point.student], known, batched_inputs, labels, scores).items():
                 if key == "loss_kd":
                     value = self.distill_scale * value
                 (losses if key.startswith("loss_") else metrics)[f"{key}_{point.name}"] = value
@@ -91,7 +87,7 @@ class DistilledModel(nn.Module):
 
     @torch.no_grad()
     def _run_teacher(self, index: int, batched_inputs: Any) -> dict[str, Any]:
-        wanted = {p.teacher for p in self.points if p.teacher_index == index}
+        wanted = {path for p in self.points if p.teacher_index == index for path in p.teacher_modules}
         if not wanted:
             return {}
         if _orders_differ(self.student, self.teachers[index]):
@@ -103,6 +99,21 @@ class DistilledModel(nn.Module):
                 if outputs.keys() != wanted:  # what comes after the last captured module need not work
                     raise
         return outputs
+
+    @torch.no_grad()
+    def _run_roi(
+        self, point: DistillPoint, features: Any, poolings: list[tuple[Any, ...]], batched_inputs: Any
+    ) -> tuple[Any, Tensor | None]:
+        """Return what the teacher's head says of the student's boxes, and their classes where they are needed."""
+        stage = point.roi.stage
+        if stage >= len(poolings):
+            raise UserError(f"point '{point.name}': stage {stage} of {len(poolings)} in the student")
+        boxes = poolings[stage][1]
+        output = point.roi(self.teachers[point.teacher_index], features, boxes)
+        if "labels" not in needs_of(point.distiller):
+            return output, None
+        heads = find_module(self.student, point.roi.pooler.rpartition(".")[0])
+        return output, labels_of_rows(heads, stage, boxes, batched_inputs)
 
     @contextmanager
     def whole_teachers(self) -> Iterator[None]:
@@ -127,18 +138,22 @@ class DistilledModel(nn.Module):
         for point in self.points:
             if not 0 <= point.teacher_index < len(self.teachers):
                 raise UserError(f"point '{point.name}': no teacher {point.teacher_index}, of {len(self.teachers)}")
-            modules = [find_module(self.student, point.student)]
-            modules.append(find_module(self.teachers[point.teacher_index], point.teacher))
+            point.check_needs()
+            student = find_module(self.student, point.student)
+            teacher = find_module(self.teachers[point.teacher_index], point.teacher)
+            if point.scores is not None:
+                find_module(self.teachers[point.teacher_index], point.scores[0])
             if point.roi:
                 find_module(self.student, point.roi.pooler)
                 continue
-            strides = [_declared_stride(*x) for x in zip(modules, (point.key, point.teacher_key), strict=True)]
-            if point.stride is None and None not in strides:
-                if strides[0] != strides[1]:
-                    raise UserError(
-                        f"point '{point.name}': stride {strides[0]} in the student, {strides[1]} in the teacher"
-                    )
-                point.stride = strides[0]
+            for i, (key, teacher_key) in enumerate(point.keys):
+                strides = [_declared_stride(student, key), _declared_stride(teacher, teacher_key)]
+                if point.strides[i] is None and None not in strides:
+                    if strides[0] != strides[1]:
+                        raise UserError(
+                            f"point '{point.name}': stride {strides[0]} in the student, {strides[1]} in the teacher"
+                        )
+                    point.strides[i] = strides[0]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "DistilledModel":
         for teacher in self.teachers:

@@ -1,4 +1,4 @@
-"""Two outputs made comparable: picked, cut to one area, with a mask of what is image."""
+"""Make a student and a teacher output comparable: select the tensor, crop to the common area, mask the padding."""
 
 import math
 from collections.abc import Sequence
@@ -35,6 +35,33 @@ def take_channels(feature: Tensor, channels: Sequence[int], total: int) -> Tenso
     return feature[:, list(channels)]
 
 
+def is_map(student: Tensor, teacher: Tensor, count: int | None, rows: bool) -> bool:
+    """Tell maps (N, C, H, W) of whole images from rows (R, C) or (R, C, H, W) of boxes or samples.
+
+    Args:
+        student: what the student returned.
+        teacher: what the teacher returned.
+        count: number of images in the batch; None if unknown, and a map then passes as rows.
+        rows: whether the pair comes from an ROI branch, which has as many rows as the student has boxes.
+
+    Raises:
+        UserError: if a tensor is neither (query logits, stacks of layers, tokens): its axes are not guessed.
+    """
+    for who, feature in (("student", student), ("teacher", teacher)):
+        shape = tuple(feature.shape)
+        if feature.dim() not in (2, 4):
+            raise UserError(
+                f"the {who}'s output {shape} is neither maps (N, C, H, W) nor rows (N, C): query logits, stacks of "
+                "layers and tokens cannot be paired"
+            )
+        if count is not None and not rows and len(feature) != count:
+            raise UserError(
+                f"the {who}'s output {shape} has not one entry for each of {count} images: stacks of layers and "
+                "queries cannot be paired, and rows of boxes need roi=RoiBranch(...)"
+            )
+    return not rows and count is not None and student.dim() == teacher.dim() == 4
+
+
 def same_rows(student: Tensor, teacher: Tensor) -> tuple[list[Tensor], Tensor | None]:
     """Check two tensors (R, C, ...) whose rows are boxes or samples; (R, C) becomes (R, C, 1, 1).
 
@@ -58,23 +85,41 @@ def sizes_of_images(batched_inputs: Any) -> list[tuple[int, int]] | None:
         return None
 
 
-def common_area(
+def stride_of(
     student: Tensor, teacher: Tensor, image_sizes: list[tuple[int, int]], declared: int | None = None
+) -> tuple[int, int]:
+    """Return the stride of two maps (N, C, H, W) along height and width.
+
+    Args:
+        student: map of the student.
+        teacher: map of the teacher.
+        image_sizes: (height, width) in pixels of each image before padding.
+        declared: the stride where it is known. If None, it is estimated, which a model that pads small images to a
+            large square defeats.
+
+    Raises:
+        UserError: if the estimates for student and teacher differ.
+    """
+    if declared:
+        return declared, declared
+    largest = [max(size[axis] for size in image_sizes) for axis in (0, 1)]
+    strides = [_stride(x, largest) for x in (student, teacher)]
+    if strides[0] != strides[1]:
+        raise UserError(
+            f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} have different strides "
+            f"({strides[0]} and {strides[1]}) on images of {largest[0]}x{largest[1]} pixels"
+        )
+    return strides[0]
+
+
+def common_area(
+    student: Tensor, teacher: Tensor, image_sizes: list[tuple[int, int]], stride: tuple[int, int]
 ) -> tuple[list[Tensor], Tensor | None]:
     """Crop two maps (N, C, H, W) of one stride to their common area; say which positions hold image.
-
-    Without a declared stride it is estimated, which a model that pads small images to a large square defeats.
 
     Returns:
         the two crops, and the mask (N, 1, H, W), 1 on the image and 0 on padding, or None without padding.
     """
-    largest = [max(size[axis] for size in image_sizes) for axis in (0, 1)]
-    stride = (declared, declared) if declared else _stride(student, largest)
-    if not declared and stride != _stride(teacher, largest):
-        raise UserError(
-            f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} have different strides "
-            f"({stride} and {_stride(teacher, largest)}) on images of {largest[0]}x{largest[1]} pixels"
-        )
     height, width = (min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True))
     valid = [(math.ceil(h / stride[0]), math.ceil(w / stride[1])) for h, w in image_sizes]
     pair = [f[:, :, :height, :width] for f in (student, teacher)]
@@ -86,11 +131,21 @@ def common_area(
     return pair, mask.to(student.device, non_blocking=True)
 
 
-def _stride(feature: Tensor, image_size: list[int]) -> tuple[int, ...]:
+def subsample(*maps: Tensor | None, step: int) -> list[Tensor | None]:
+    """Return every `step`-th position of maps (N, C, H, W) of one size along both axes, from one random offset.
+
+    The offset is drawn on the CPU: it is needed here, and reading it from the device would wait for the device.
+    """
+    y, x = (int(torch.randint(min(step, size), ())) for size in maps[0].shape[2:])
+    return [None if m is None else m[:, :, y::step, x::step] for m in maps]
+
+
+def _stride(feature: Tensor, image_size: list[int]) -> tuple[int, int]:
     """Pixels per position along each axis, as a power of two.
 
     A padded map covers at least the image, so the ratio falls short of the stride: round it up. The tenth lets
     through what rounds a size down.
     """
     ratios = [size / n for size, n in zip(image_size, feature.shape[2:], strict=True)]
-    return tuple(2 ** math.ceil(math.log2(ratio) - 0.1) for ratio in ratios)
+    height, width = (2 ** math.ceil(math.log2(ratio) - 0.1) for ratio in ratios)
+    return height, width

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from detectron2.layers import get_norm
 from torch import nn
 
-from ..diffusion.batch_norm import BatchNorm2d
+from ..diffusion import BatchNorm2d
 
 
 def norm_layer(name: str) -> Callable[[int], nn.Module]:
-    """Return what builds a norm for a number of channels.
+    """Return a function that builds a norm for a number of channels.
 
     Args:
         name: "BN" (that of the core, which bears a batch of one value), "GN" (at most 32 groups, of at least

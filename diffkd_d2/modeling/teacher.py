@@ -34,7 +34,7 @@ def load_teacher(
     require_all_keys(checkpointer.incompatible, f"teacher checkpoint {weights}", tuple(expected_missing))
     state = model.state_dict()
     if input_format is not None:
-        model.input_format = input_format
+        model.input_format = input_format  # type: ignore[assignment]
     size = sum(p.numel() for p in model.parameters())
     logger.info(
         f"Teacher {type(model).__name__}: {size / 1e6:.2f} M parameters, {len(state)} keys loaded from "

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ..errors import UserError, nearest
 
-# timm's own conversions: its batch norms may hold an activation, which Detectron2's would drop.
+# timm's own conversions, because its batch norms may include an activation that Detectron2's conversion drops.
 NORMS = {"BN": lambda model: model, "FrozenBN": freeze_batch_norm_2d, "SyncBN": convert_sync_batchnorm}
 
 
 class TimmBackbone(Backbone):
-    """The stages of a timm model as feature maps, named as Detectron2's ResNet does: the last one is res5.
+    """A timm model's stages as feature maps, named like those of Detectron2's ResNet: the last one is res5.
 
     Without dilation res2 to res5 have strides of 4, 8, 16 and 32.
 
@@ -38,12 +38,12 @@ class TimmBackbone(Backbone):
 
     def __init__(self, name: str, out_features: list[str], pretrained: bool = False, norm: str = "BN", **options: Any):
         super().__init__()
-        # A LazyConfig hands over lists of its own kind, which timm and torch do not take.
+        # A LazyConfig passes omegaconf lists, which timm and torch do not accept.
         options = {k: tuple(v) if isinstance(v, ListConfig) else v for k, v in options.items()}
         if not timm.is_model(name.split(".")[0]):
             raise UserError(f"timm has no model '{name}'{nearest(name, timm.list_models())}")
         try:
-            probe = timm.create_model(name, features_only=True, **options).feature_info
+            probe: Any = timm.create_model(name, features_only=True, **options).feature_info
         except (RuntimeError, AttributeError, TypeError) as error:
             raise UserError(f"timm's {name} gives no feature maps with {options}: {error}") from error
         stages = {f"res{6 - len(probe.info) + i}": i for i in range(len(probe.info))}
@@ -61,7 +61,7 @@ class TimmBackbone(Backbone):
             raise UserError(f"norm is '{norm}', expected one of {', '.join(NORMS)}")
         self.model = NORMS[norm](self.model)
         self._channels_last = getattr(self.model, "output_fmt", None) == Format.NHWC  # Swin
-        self._out_features = sorted(out_features, key=stages.get)
+        self._out_features = sorted(out_features, key=stages.__getitem__)
         info = [probe.info[i] for i in indices]
         self._shapes = {
             stage: ShapeSpec(channels=x["num_chs"], stride=x["reduction"])
@@ -76,7 +76,7 @@ class TimmBackbone(Backbone):
         return dict(zip(self._out_features, features, strict=True))
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and stride of each stage."""
+        """Return channels and stride of each stage."""
         return self._shapes
 
 
@@ -84,8 +84,13 @@ def timm_pixel_stats(name: str) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation, RGB in [0, 255], that timm trained a model with.
 
     Give them to a detector as `pixel_mean` and `pixel_std`, with `input_format="RGB"`.
+
+    Raises:
+        UserError: if timm has no such model.
     """
     config = timm.get_pretrained_cfg(name)
+    if config is None:
+        raise UserError(f"timm has no model '{name}'{nearest(name, timm.list_models())}")
     return [255 * x for x in config.mean], [255 * x for x in config.std]
 
 

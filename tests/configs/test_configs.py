@@ -109,7 +109,7 @@ def test_a_key_that_does_not_exist_is_an_error_with_the_nearest_names():
 
 def test_a_keyword_of_what_is_called_can_be_set_though_the_config_leaves_its_default():
     path = str(ROOT / "shapes" / "diffkd_r18.py")
-    cfg = load_config(path, ["model.points.1.distiller.kd_trains_denoiser=False"])
-    assert instantiate(cfg.model.points[1]).distiller.kd_trains_denoiser is False
-    with pytest.raises(UserError, match="kd_train_denoiser.*kd_trains_denoiser"):
-        load_config(path, ["model.points.1.distiller.kd_train_denoiser=False"])
+    cfg = load_config(path, ["model.points.1.distiller.recompute=True"])
+    assert instantiate(cfg.model.points[1]).distiller.recompute is True
+    with pytest.raises(UserError, match="recomputed.*recompute"):
+        load_config(path, ["model.points.1.distiller.recomputed=True"])

@@ -1,5 +1,6 @@
 """The parts of DiffKD against references written apart from them."""
 
+import copy
 import math
 
 import pytest
@@ -7,12 +8,7 @@ import torch
 from diffusers import DDIMScheduler
 from torch import nn
 
-from diffkd_d2.diffusion import Denoiser, NoiseMatcher, NoiseSchedule, Standardize
-
-
-def ddim_step(x, noise, t, t_prev):
-    a, b = NoiseSchedule().ddim_coefficients(t, t_prev)
-    return a * x + b * noise
+from diffkd_d2.diffusion import BatchNorm2d, Conv1x1, Denoiser, NoiseMatcher, NoiseSchedule, Standardize
 
 
 def reference_scheduler() -> DDIMScheduler:
@@ -32,7 +28,7 @@ def test_five_step_chain_equals_diffusers():
     assert steps == [400, 300, 200, 100, 0] == reference.timesteps[5:].tolist()
     ours = theirs = torch.randn(2, 3, 4, 5)
     for t, t_prev in zip(steps, [*steps[1:], -1], strict=True):
-        ours = ddim_step(ours, torch.tanh(ours + t / 1000), t, t_prev)
+        ours = schedule.ddim_step(ours, torch.tanh(ours + t / 1000), t, t_prev)
         theirs = reference.step(torch.tanh(theirs + t / 1000), t, theirs, eta=0.0).prev_sample
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
@@ -49,16 +45,17 @@ def test_the_schedule_by_hand_in_float64():
     x, noise, now, then = 0.7, -0.3, alpha_bar(400), alpha_bar(300)
     clean = (x - math.sqrt(1 - now) * noise) / math.sqrt(now)
     expected = math.sqrt(then) * clean + math.sqrt(1 - then) * noise
-    step = ddim_step(torch.tensor(x), torch.tensor(noise), 400, 300)
+    step = schedule.ddim_step(torch.tensor(x), torch.tensor(noise), 400, 300)
     assert step.item() == pytest.approx(expected, rel=1e-6)
-    assert ddim_step(torch.tensor(x), torch.tensor(noise), 400, -1).item() == pytest.approx(clean, rel=1e-6)
+    last = schedule.ddim_step(torch.tensor(x), torch.tensor(noise), 400, -1)
+    assert last.item() == pytest.approx(clean, rel=1e-6)
 
 
 def test_last_step_recovers_the_clean_sample():
     schedule = NoiseSchedule()
     x0, noise = torch.randn(1, 2, 3, 3), torch.randn(1, 2, 3, 3)
     noisy = schedule.add_noise(x0, noise, torch.tensor([300]))
-    torch.testing.assert_close(ddim_step(noisy, noise, 300, -1), x0, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(schedule.ddim_step(noisy, noise, 300, -1), x0, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("steps", [0, 501])
@@ -101,8 +98,33 @@ def test_standardize_bears_a_mean_that_swallows_the_variance():
 
 
 def test_denoiser_takes_one_step_for_all_or_one_each():
-    torch.manual_seed(0)
     denoiser = Denoiser(8).eval()
     x = torch.randn(2, 8, 3, 5)
-    torch.testing.assert_close(denoiser(x, 400), denoiser(x, torch.tensor([400, 400])))
-    assert not torch.allclose(denoiser(x, 400), denoiser(x, 0))
+    torch.testing.assert_close(denoiser(x, torch.tensor([400])), denoiser(x, torch.tensor([400, 400])))
+    assert not torch.allclose(denoiser(x, torch.tensor([400])), denoiser(x, torch.tensor([0])))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_conv1x1_equals_torchs_convolution(layout):
+    ours = Conv1x1(6, 4)
+    torchs = nn.Conv2d(6, 4, 1)
+    torchs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 6, 3, 5).to(memory_format=layout).requires_grad_()
+    outputs = [conv(x) for conv in (ours, torchs)]
+    torch.testing.assert_close(*outputs)
+    assert outputs[0].is_contiguous(memory_format=torch.channels_last)
+    gradients = [
+        torch.autograd.grad(y.pow(3).sum(), [x, *c.parameters()]) for y, c in zip(outputs, (ours, torchs), strict=True)
+    ]
+    torch.testing.assert_close(*gradients)
+
+
+def test_batch_norm_of_one_value_per_channel_uses_running_statistics():
+    norm = BatchNorm2d(3)
+    norm(torch.randn(4, 3, 2, 2))
+    x, before = torch.randn(1, 3, 1, 1), copy.deepcopy(norm.state_dict())
+    out = norm(x)
+    torch.testing.assert_close(norm.state_dict(), before)
+    torch.testing.assert_close(out, copy.deepcopy(norm).eval()(x))
+    batch = torch.randn(2, 3, 1, 1)
+    torch.testing.assert_close(norm(batch).mean(dim=0), torch.zeros(3, 1, 1), atol=1e-6, rtol=0)

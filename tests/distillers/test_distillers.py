@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffkd_d2.distillers import DIST, KD, DiffKD, Mimic
 
@@ -26,12 +27,29 @@ def test_each_loss_reaches_its_own_parts():
     assert not out["gamma"].requires_grad
 
 
-def test_the_denoiser_can_be_kept_from_the_kd_loss_but_the_student_cannot():
-    distiller = DiffKD(6, 8, kd_trains_denoiser=False)
-    student = torch.randn(2, 6, 8, 8, requires_grad=True)
-    loss = distiller(student, torch.randn(2, 8, 8, 8))["loss_kd"]
-    assert gradients(loss, distiller) == {"align", "noise_matcher", "proj"}
-    assert torch.autograd.grad(loss, student)[0].abs().sum() > 0
+@pytest.mark.parametrize("options", [{}, {"latent_channels": 4}, {"diffusion_weight": 0.0}, {"logits": True}], ids=str)
+@pytest.mark.parametrize("size", [(8, 8), (1, 1)])
+def test_every_parameter_has_a_gradient_which_ddp_waits_for(size, options):
+    distiller = DiffKD(8, 8, **options)
+    out = distiller(torch.randn(1, 8, *size), torch.randn(1, 8, *size))
+    sum(v for k, v in out.items() if k.startswith("loss_")).backward()
+    assert [name for name, p in distiller.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_step_never_waits_for_the_device(recompute):
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            names.add(function.overloadpacket.__name__)
+            return function(*args, **(kwargs or {}))
+
+    names = set()
+    distiller = DiffKD(6, 8, latent_channels=4, recompute=recompute)
+    maps = torch.randn(2, 6, 4, 5, requires_grad=True), torch.randn(2, 8, 4, 5), torch.ones(2, 1, 4, 5)
+    with Watch():
+        out = distiller(*maps)
+        (out["loss_kd"] + out["loss_diffusion"] + out["loss_ae"]).backward()
+    assert "convolution" in names and not names & {"_local_scalar_dense", "nonzero", "is_nonzero", "equal"}
 
 
 def test_the_latent_carries_no_gradient():
@@ -119,3 +137,66 @@ def test_logits_of_maps_count_by_position(distiller):
     torch.testing.assert_close(distiller(student, teacher, mask)["loss_kd"], expected)
     with pytest.raises(ValueError, match="channels"):
         distiller(student, teacher[:, :4])
+
+
+# The names in checkpoints, by layer. If one changes, users cannot resume their runs.
+CONV = ["weight", "bias"]
+NORM = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+COMMON = {
+    "align": CONV,
+    "noise_matcher.pred": CONV,
+    "proj.0": CONV,
+    "proj.1": NORM,
+    "denoiser.time_embedding": ["weight"],
+}
+BLOCK = {"block.0": CONV, "block.1": NORM, "block.3": CONV, "block.4": NORM, "block.6": CONV, "block.7": NORM}
+MAPS = {
+    **COMMON,
+    "standardize": ["count", "mean", "var"],
+    **{f"noise_matcher.net.{name}": leaves for name, leaves in BLOCK.items()},
+    **{f"denoiser.net.0.{name}": leaves for name, leaves in BLOCK.items()},
+    **{f"denoiser.net.1.{name}": leaves for name, leaves in BLOCK.items()},
+    "denoiser.net.2": CONV,
+    "denoiser.net.3": NORM,
+}
+ENCODER = {"autoencoder.encoder.0": CONV, "autoencoder.encoder.1": NORM, "autoencoder.decoder": CONV}
+LOGITS = {
+    **COMMON,
+    **{"noise_matcher.net.0": CONV, "noise_matcher.net.1": NORM, "noise_matcher.net.3": CONV},
+    "noise_matcher.net.4": NORM,
+    **{"denoiser.net.0": CONV, "denoiser.net.1": NORM, "denoiser.net.3": CONV, "denoiser.net.4": NORM},
+    **{"denoiser.net.5": CONV, "denoiser.net.6": NORM, "denoiser.net.8": CONV},
+}
+
+
+@pytest.mark.parametrize(
+    ("distiller", "layers"),
+    [
+        (DiffKD(6, 8), MAPS),
+        (DiffKD(6, 8, latent_channels=4), {**MAPS, **ENCODER}),
+        (DiffKD(8, 8, logits=True), LOGITS),
+        (Mimic(6, 8), {"align": CONV, "standardize": ["count", "mean", "var"]}),
+    ],
+    ids=["maps", "autoencoder", "logits", "mimic"],
+)
+def test_names_in_checkpoints(distiller, layers):
+    names = {f"{layer}.{leaf}" for layer, leaves in layers.items() for leaf in leaves}
+    assert set(distiller.state_dict()) == names
+
+
+def test_shapes_in_checkpoints():
+    shapes = {name: tuple(value.shape) for name, value in DiffKD(6, 32, latent_channels=16).state_dict().items()}
+    expected = {
+        "align.weight": (16, 6, 1, 1),
+        "autoencoder.encoder.0.weight": (16, 32, 1, 1),
+        "autoencoder.decoder.weight": (32, 16, 1, 1),
+        "denoiser.time_embedding.weight": (1000, 16),
+        "denoiser.net.0.block.0.weight": (4, 16, 1, 1),
+        "denoiser.net.0.block.3.weight": (4, 4, 3, 3),
+        "denoiser.net.2.weight": (16, 16, 1, 1),
+        "noise_matcher.net.block.3.weight": (2, 2, 3, 3),
+        "noise_matcher.pred.weight": (2, 16),
+        "proj.0.weight": (16, 16, 1, 1),
+        "standardize.mean": (32,),
+    }
+    assert {name: shapes[name] for name in expected} == expected

@@ -62,7 +62,3 @@ def test_a_yaml_file_runs_nothing(tmp_path):
         with pytest.raises(UserError, match="no LazyConfig"):
             load_config(str(path), [])
     assert not canary.exists()
-
-
-def test_the_readme_says_that_a_lazy_config_runs():
-    assert "A LazyConfig is Python: loading one runs it." in (REPO / "README.md").read_text()

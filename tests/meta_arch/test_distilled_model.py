@@ -1,6 +1,7 @@
 """The meta-architecture's contracts (design: "Contracts")."""
 
 import copy
+from collections import Counter
 
 import pytest
 import torch
@@ -122,14 +123,63 @@ def test_a_wrong_pairing_is_one_clear_line(points, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_subsampled_point_takes_the_same_positions_of_all_maps():
+    positions = torch.arange(10.0 * 14).view(1, 1, 10, 14)
+    p2, seen = DistillPoint("s", "t", KeepInputs(), stride=4, subsample=2), set()
+    for _ in range(20):
+        p2(positions, positions + 1000, images((40, 52)))  # the last column of maps of 10x14 is padding
+        student, teacher, mask = p2.distiller.inputs
+        assert torch.equal(teacher, student + 1000) and torch.equal(mask[0, 0], student[0, 0] % 14 < 13)
+        offset = student[0, 0, 0, 0].item()
+        assert torch.equal(student, positions[:, :, int(offset) // 14 :: 2, int(offset) % 14 :: 2])
+        seen.add(offset)
+    assert seen == {0, 1, 14, 15}
+
+
+def test_a_map_smaller_than_the_step_keeps_a_position():
+    p2 = DistillPoint("s", "t", KeepInputs(), stride=4, subsample=3)
+    p2(torch.randn(2, 3, 1, 2), torch.randn(2, 3, 1, 2), images((4, 8), (4, 8)))
+    assert p2.distiller.inputs[0].shape == (2, 3, 1, 1)
+
+
+def test_subsampling_wants_maps_and_a_step_of_one_or_more():
+    with pytest.raises(UserError, match="point 'p2': subsample is 0"):
+        DistillPoint("s", "t", KeepInputs(), key="p2", subsample=0)
+    rows = DistillPoint("s", "t", KeepInputs(), name="logits", subsample=2)
+    with pytest.raises(UserError, match="point 'logits': subsample is for maps"):
+        rows(torch.randn(4, 3), torch.randn(4, 3), images(*[(8, 8)] * 4))
+
+
+class KeepInputs(nn.Module):
+    """A distiller that keeps what it was called with."""
+
+    def forward(self, *inputs):
+        self.inputs = inputs
+        return {"loss_kd": inputs[0].sum()}
+
+
+def test_each_network_runs_once_and_the_denoiser_once_for_each_evaluation_and_the_diffusion_loss():
+    points = [DistillPoint("backbone", "backbone", DiffKD(4, 6), key=k) for k in ("p2", "p3")]
+    model = DistilledModel(Net(4), Net(6), points).train()
+    calls = Counter()
+    watched = {"student": model.student.backbone, "teacher": model.teachers[0].backbone}
+    watched.update({f"denoiser_{p.name}": p.distiller.denoiser for p in points})
+    for name, module in watched.items():
+        module.register_forward_hook(lambda m, args, out, name=name: calls.update([name]))
+    sum(model(images((32, 32), (32, 32))).values()).backward()
+    assert calls == {"student": 1, "teacher": 1, "denoiser_p2": 6, "denoiser_p3": 6}
+    assert model.teachers[0].head_calls == 0
+
+
 def test_points_need_a_teacher():
     with pytest.raises(UserError, match="no teacher"):
         DistilledModel(Net(4), None, [point()])
 
 
 def test_one_distiller_for_all_levels():
-    model = DistilledModel(Net(4), Net(6), [point(), point("p3")], shared_distiller=True)
+    model = DistilledModel(Net(4), Net(6), [point(subsample=2), point("p3")], shared_distiller=True)
     assert model.points[0].distiller is model.points[1].distiller
+    assert [p.subsample for p in model.points] == [2, 1]
     assert {"loss_kd_p2", "loss_kd_p3"} < set(model.train()(images((32, 32))))
 
 

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from benchmark import count_calls
 
 pytestmark = pytest.mark.slow
 
@@ -38,9 +40,9 @@ def test_the_report_has_every_part(launcher, tmp_path):
     names = {"student_step", "teacher_forward", "floor", "mimic_step", "distill_step", "one_sampling_step"}
     assert names <= set(report["medians"]) and min(report["medians"].values()) > 0
     assert report["ratio_to_floor"] > 0
-    for pair in report["distillers"].values():
-        assert 0 < 0.8 * pair["formula"] <= pair["counted"] < 2.5 * pair["formula"]  # it is meant for large maps
     assert report["memory"]["distill_step"] > report["memory"]["mimic_step"] > 0
+    calls = report["calls"]
+    assert calls["distill_step"] > calls["mimic_step"] > calls["floor"] > 0
     assert report["memory_ratio_to_floor"] == report["memory"]["distill_step"] / report["memory"]["floor"]
 
 
@@ -49,13 +51,5 @@ def test_a_config_without_points_has_no_ratio():
     assert run.returncode == 2 and "distils nothing" in run.stderr
 
 
-def test_the_distiller_beside_its_transcription(tmp_path):
-    command = [*ALONE, "tools/distiller_speed.py", "--device", "cpu", "--repeats", "2"]
-    words = ["--size", "160x192", "--json", str(tmp_path / "out.json")]
-    run = subprocess.run([*command, *words], cwd=REPO, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr[-2000:]
-    report = json.loads((tmp_path / "out.json").read_text())
-    assert {"reference", "ours", "ours, recompute", "latent 64, K = 1"} <= set(report["medians"])
-    assert report["speed_over_reference"] > 0
-    run = subprocess.run([*command, "--size", "64x64"], cwd=REPO, capture_output=True, text=True, check=False)
-    assert run.returncode == 2 and "two positions on P6" in run.stderr and "Traceback" not in run.stderr
+def test_calls_are_operators_that_are_no_views():
+    assert count_calls(lambda: torch.ones(2, 3).t()[0].mul(2).add_(1), "cpu", None) == 3

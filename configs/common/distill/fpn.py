@@ -8,11 +8,11 @@ from diffkd_d2.modeling.norm import norm_layer
 
 
 def diffkd_points(
-    levels, student_channels=256, teacher_channels=256, weight=1.0, latent_channels=None, strides=None, **options
+    levels, student_channels=256, teacher_channels=256, weight=1.0, latent_channels=None, subsample=None, **options
 ):
     """DiffKD between the outputs of both backbones, a distiller for each level.
 
-    `strides` maps levels to DiffKD's `stride`, such as {"p2": 2}; `options` are DiffKD's for all levels.
+    `subsample` maps levels to the points' `subsample`, such as {"p2": 2}; `options` are DiffKD's for all levels.
     """
     return [
         L(DistillPoint)(
@@ -20,11 +20,11 @@ def diffkd_points(
             teacher="backbone",
             key=level,
             weight=weight,
+            subsample=(subsample or {}).get(level, 1),
             distiller=L(DiffKD)(
                 student_channels=student_channels,
                 teacher_channels=teacher_channels,
                 latent_channels=latent_channels,
-                stride=(strides or {}).get(level, 1),
                 norm=L(norm_layer)(name="BN"),
                 **options,
             ),

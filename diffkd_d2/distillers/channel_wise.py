@@ -1,0 +1,47 @@
+"""CWD: Channel-wise Knowledge Distillation for Dense Prediction (arXiv 2011.13256)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .layers import align_channels
+from .losses import check_channels, visible
+
+
+class ChannelWise(nn.Module):
+    """KL divergence of two maps whose channels are distributions over the positions of an image, times tau^2.
+
+    Args:
+        student_channels: Cs.
+        teacher_channels: Ct.
+        tau: temperature, above 0. Published: 1 for a detector's neck or class logits, 4 for a segmentor's logits.
+    """
+
+    def __init__(self, student_channels: int, teacher_channels: int, tau: float = 1.0):
+        super().__init__()
+        self.student_channels, self.teacher_channels, self.tau = student_channels, teacher_channels, tau
+        self.align = align_channels(student_channels, teacher_channels)
+
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Return `loss_kd`, the mean over images and channels.
+
+        Args:
+            student: (N, Cs, H, W).
+            teacher: (N, Ct, H, W), carries no gradient.
+            mask: (N, 1, H, W), 1 where a position counts, 0 where it is padding.
+
+        Raises:
+            ValueError: if a feature has another number of channels than the distiller was built for.
+        """
+        check_channels("student", student, self.student_channels)
+        check_channels("teacher", teacher, self.teacher_channels)
+        student, teacher = self.align(visible(student, mask)), visible(teacher, mask)
+        log_student, log_teacher = (self._over_positions(x, mask) for x in (visible(student), teacher))
+        divergence = F.kl_div(log_student, log_teacher, reduction="sum", log_target=True)
+        return {"loss_kd": self.tau**2 * divergence / (len(teacher) * self.teacher_channels)}
+
+    def _over_positions(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return log-probabilities (N, C, H W)."""
+        if mask is not None:  # not -inf: its product with a probability of 0 would be NaN
+            x = x.masked_fill(mask == 0, torch.finfo(x.dtype).min / 2)
+        return F.log_softmax(x.flatten(2) / self.tau, dim=2)

@@ -1,0 +1,56 @@
+"""Mimic with an adapter as large as DiffKD's denoiser: what a network of that size gains without diffusion."""
+
+from torch import Tensor, nn
+
+from ..diffusion import BatchNorm2d, Conv1x1, NormFactory, Standardize, channels_last
+from ..diffusion.layers import Bottleneck
+from .losses import check_channels, masked_mse, visible
+
+
+class DeepMimic(nn.Module):
+    """Adapt the student's map by two bottlenecks and 1x1 convolutions, and take the MSE to the standardised teacher.
+
+    A mask hides the student's padding from the adapter. Its norms and 3x3 convolutions see the padded positions, as
+    DiffKD's do: a padded map gives nearly, not exactly, what the cropped map gives.
+
+    Args:
+        student_channels: Cs.
+        teacher_channels: Ct.
+        latent_channels: width of the bottlenecks, as DiffKD's; None: Ct.
+        norm: channels -> normalisation module.
+    """
+
+    def __init__(
+        self,
+        student_channels: int,
+        teacher_channels: int,
+        latent_channels: int | None = None,
+        norm: NormFactory = BatchNorm2d,
+    ):
+        super().__init__()
+        self.student_channels, self.teacher_channels = student_channels, teacher_channels
+        width = latent_channels or teacher_channels
+        self.standardize = Standardize(teacher_channels)
+        self.adapter = nn.Sequential(
+            Conv1x1(student_channels, width),
+            Bottleneck(width, reduction=4, norm=norm),
+            Bottleneck(width, reduction=4, norm=norm),
+            Conv1x1(width, teacher_channels),
+            norm(teacher_channels),
+        )
+
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Return `loss_kd`.
+
+        Args:
+            student: (N, Cs, H, W).
+            teacher: (N, Ct, H, W), carries no gradient.
+            mask: (N, 1, H, W), 1 where a position counts, 0 where it is padding.
+
+        Raises:
+            ValueError: if a feature has another number of channels than the distiller was built for.
+        """
+        check_channels("student", student, self.student_channels)
+        check_channels("teacher", teacher, self.teacher_channels)
+        target = self.standardize(channels_last(visible(teacher, mask)), mask)
+        return {"loss_kd": masked_mse(self.adapter(channels_last(visible(student, mask))), target, mask)}

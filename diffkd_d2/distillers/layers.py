@@ -1,0 +1,36 @@
+"""Layers that several methods share."""
+
+import torch
+from torch import Tensor, nn
+
+from ..diffusion import BatchNorm2d, Conv1x1
+from .losses import visible
+
+
+def align_channels(student_channels: int, teacher_channels: int) -> nn.Module:
+    """Return a 1x1 convolution where the numbers of channels differ, else the identity, as in equal published pairs."""
+    same = student_channels == teacher_channels
+    return nn.Identity() if same else Conv1x1(student_channels, teacher_channels)
+
+
+class MaskedBatchNorm2d(BatchNorm2d):
+    """Batch norm over the positions of a mask; zeros stand at all others afterwards."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return x (N, C, H, W) normalised; `mask` (N, 1, H, W) says which positions count, None: all."""
+        if mask is None:
+            return super().forward(x)
+        if not self.training:
+            return visible(super().forward(x), mask)
+        x, mask = visible(x, mask), mask.to(x.dtype)
+        count = mask.sum().clamp(min=1)
+        mean = x.sum(dim=(0, 2, 3)) / count
+        centred = (x - mean[:, None, None]) * mask
+        var = centred.square().sum(dim=(0, 2, 3)) / count
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            unbiased = var * (count / (count - 1).clamp(min=1))
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+        scale = (self.weight * (var + self.eps).rsqrt())[:, None, None]
+        return centred * scale + self.bias[:, None, None] * mask

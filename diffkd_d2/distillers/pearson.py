@@ -1,0 +1,50 @@
+"""PKD: General Distillation Framework for Object Detectors via Pearson Correlation Coefficient (arXiv 2207.02039)."""
+
+from torch import Tensor, nn
+
+from .layers import align_channels
+from .losses import check_channels, ones_or, standard_deviation, visible
+
+
+class Pearson(nn.Module):
+    """Half the MSE of two maps, each channel of which is standardised over the positions of the batch.
+
+    That is 1 minus the Pearson correlation of corresponding channels, averaged. It has no parameter where the channels
+    are equal. The statistics are those of one process.
+
+    Args:
+        student_channels: Cs.
+        teacher_channels: Ct.
+        eps: added to the standard deviation.
+    """
+
+    def __init__(self, student_channels: int, teacher_channels: int, eps: float = 1e-6):
+        super().__init__()
+        self.student_channels, self.teacher_channels, self.eps = student_channels, teacher_channels, eps
+        self.align = align_channels(student_channels, teacher_channels)
+
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Return `loss_kd`.
+
+        Args:
+            student: (N, Cs, H, W).
+            teacher: (N, Ct, H, W), carries no gradient.
+            mask: (N, 1, H, W), 1 where a position counts, 0 where it is padding.
+
+        Raises:
+            ValueError: if a feature has another number of channels than the distiller was built for.
+        """
+        check_channels("student", student, self.student_channels)
+        check_channels("teacher", teacher, self.teacher_channels)
+        student, teacher = self.align(visible(student, mask)), visible(teacher, mask)
+        weight = ones_or(mask, teacher)
+        student, teacher = (self._standardize(visible(x, mask), weight) for x in (student, teacher))
+        error = (student - teacher).square().sum() / (weight.sum().clamp(min=1) * self.teacher_channels)
+        return {"loss_kd": error / 2}
+
+    def _standardize(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Return x (N, C, H, W) with mean 0 and variance 1 of each channel where `weight` (N, 1, H, W) is 1."""
+        count = weight.sum()
+        centred = (x - x.sum(dim=(0, 2, 3), keepdim=True) / count.clamp(min=1)) * weight
+        variance = centred.square().sum(dim=(0, 2, 3), keepdim=True) / (count - 1).clamp(min=1)
+        return centred / (standard_deviation(variance) + self.eps)

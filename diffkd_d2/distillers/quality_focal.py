@@ -1,0 +1,62 @@
+"""Quality-focal distillation of class logits with sigmoid, as in BCKD (arXiv 2308.14286) and CrossKD (2306.11369)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .losses import as_maps, check_channels, ones_or, visible
+
+
+class QualityFocalKD(nn.Module):
+    """Binary cross-entropy of the student's logits to the teacher's probabilities, times their distance to a power.
+
+    L = sum BCE(s, p_t) |p_t - p_s|^beta / normalizer, where p is the sigmoid of the logits. For heads with sigmoid
+    (RetinaNet, FCOS); heads with softmax take KD or DKD.
+
+    Args:
+        beta: exponent of the distance, at least 1.
+        normalizer: what the sum is divided by. If None, the sum over positions of the teacher's largest probability,
+            at least 1, which stands for the number of positive positions.
+
+    Raises:
+        ValueError: if `beta` is below 1.
+    """
+
+    def __init__(self, beta: float = 1.0, normalizer: float | None = None):
+        super().__init__()
+        if beta < 1:
+            raise ValueError(f"beta is {beta}, expected 1 or more")
+        self.beta, self.normalizer = beta, normalizer
+
+    def forward(
+        self,
+        student: Tensor | Sequence[Tensor],
+        teacher: Tensor | Sequence[Tensor],
+        mask: Tensor | None | Sequence[Tensor | None] = None,
+    ) -> dict[str, Tensor]:
+        """Return `loss_kd`.
+
+        Args:
+            student: logits (N, A K, H, W), or a list of them, one a level, which share one normalizer.
+            teacher: logits of the same shape; carry no gradient.
+            mask: (N, 1, H, W), 1 where a position counts, 0 where it is padding; a list where `student` is one.
+
+        Raises:
+            ValueError: if the numbers of channels differ.
+        """
+        if isinstance(student, Tensor):
+            student, teacher, mask = [student], [teacher], [mask]
+        terms = [self._level(*level) for level in zip(student, teacher, mask, strict=True)]
+        loss, positives = (torch.stack(x).sum() for x in zip(*terms, strict=True))
+        return {"loss_kd": loss / (positives.clamp(min=1) if self.normalizer is None else self.normalizer)}
+
+    def _level(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        check_channels("teacher", teacher, student.shape[1])
+        student, teacher = as_maps(student, teacher.detach())
+        # Where both are 0, the distance is 0: padding adds nothing.
+        student, target = visible(student, mask), visible(teacher, mask).sigmoid()
+        distance = (target - student.sigmoid()).abs().pow(self.beta)
+        error = F.binary_cross_entropy_with_logits(student, target, reduction="none") * distance
+        return error.sum(), (target.amax(dim=1, keepdim=True) * ones_or(mask, target)).sum()
