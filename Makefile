@@ -21,7 +21,7 @@ help: ## list the verbs
 
 setup: $(READY) ## make .venv with the tested versions, Detectron2 and this package
 
-demo: $(READY) ## teacher, student alone and DiffKD student on the built-in data: a table and a picture
+demo: $(READY) ## teacher, student alone and DiffKD student on the built-in data: a table and a report
 	$(PY) tools/demo.py
 
 demo-teacher: $(READY) ## train the demo's teacher anew

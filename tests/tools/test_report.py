@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from compare_table import tables
-from conftest import CONFIG, REPO, TINY
+from comparing import CONFIG, REPO, TINY
 from report_pictures import match
 from report_runs import gradient_ratios, read_group
 
