@@ -6,7 +6,6 @@ python tools/demo.py --teacher   # train the teacher anew (about half an hour on
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import time
@@ -49,7 +48,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "output" / "demo", help="folder of everything it writes")
     args = parser.parse_args()
     output = args.output.resolve()
-    os.chdir(ROOT)
     if args.teacher:
         train_teacher(output / "teacher_training")
         return
