@@ -84,7 +84,7 @@ def longer_arm(arms: list[Arm], shared: list[str], args: argparse.Namespace) -> 
     path = args.output / LONGER / "iterations.json"
     if not path.exists():
         seconds = {arm.name: seconds_per_iteration(args.output / arm.name, args.seeds) for arm in arms}
-        costliest = max(seconds, key=seconds.get)
+        costliest = max(seconds, key=lambda name: seconds[name])
         ratio = seconds[costliest] / seconds[ALONE]
         iterations = round(load_arm([*shared, *arms[0].words]).train.max_iter * ratio)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -83,9 +83,14 @@ class Process:
         with open(run.folder.with_name(run.folder.name + ".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # waits for what an earlier, killed compare.py left at work
             self.output: IO[bytes] = open(run.folder / "output.txt", "ab")
-            streams = dict(stdout=self.output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
             self.process = subprocess.Popen(
-                run.command, env=environment, start_new_session=True, pass_fds=[lock.fileno()], **streams
+                run.command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=self.output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[lock.fileno()],
             )
 
     def ended(self) -> bool:
@@ -123,7 +128,9 @@ def run_all(runs: list[Run], jobs: int, threads: int) -> None:
     """
     for run in runs:
         run.claim()
-    waiting, running, told = [run for run in runs if not run.results.exists()], [], time.monotonic()
+    waiting = [run for run in runs if not run.results.exists()]
+    running: list[Process] = []
+    told = time.monotonic()
     try:
         while waiting or running:
             for slot in sorted(set(range(jobs)) - {p.slot for p in running})[: len(waiting)]:

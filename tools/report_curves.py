@@ -44,10 +44,8 @@ def training_figure(members: Sequence[Member]) -> Figure:
 def task_loss(member: Member) -> tuple[list[int], list[float]]:
     """Return iterations and the sum of the losses that come from no distillation point."""
     iterations, total = series(member.folder, "total_loss")
-    total = np.array(total)
-    for _, values in distill_losses(member).values():
-        total = total - np.array(values)
-    return iterations, total.tolist()
+    distilled = [values for _, values in distill_losses(member).values()]
+    return iterations, (np.array(total) - np.sum(distilled, axis=0)).tolist()
 
 
 def distill_losses(member: Member) -> dict[str, tuple[list[int], list[float]]]:
@@ -83,7 +81,7 @@ def _gammas(member: Member) -> dict[str, tuple[list[int], list[float]]]:
 
 
 def _ratios(member: Member) -> dict[str, tuple[list[int], list[float]]]:
-    return {k: tuple(map(list, zip(*v, strict=True))) for k, v in gradient_ratios(member.folder).items()}
+    return {k: ([i for i, _ in v], [r for _, r in v]) for k, v in gradient_ratios(member.folder).items()}
 
 
 def _lines_figure(found: dict[str, dict[str, tuple]], log: bool) -> Figure:

@@ -65,7 +65,8 @@ def feature_parts(members: list[Member]) -> tuple[list[tuple[str, Figure]], Tabl
     if reference is None:
         return [], None
     batch = first_batch(reference, build(known[0], reference, trained=False))
-    strips, rows, levels = [], [], []
+    strips, rows = [], []
+    levels: list[str] = []
     for member in known:
         cells = []
         for trained in (False, True):

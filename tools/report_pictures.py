@@ -11,6 +11,7 @@ import numpy as np
 from compare_results import detections_of
 from pycocotools import mask as coco_mask
 
+from diffkd_d2.errors import UserError
 from diffkd_d2.visualization.boxes import Box, draw_boxes
 from diffkd_d2.visualization.labels import draw_label_map, draw_scores
 
@@ -47,7 +48,7 @@ def detection_picture(evaluator: Any, folders: Folders) -> np.ndarray | None:
     names = [coco.cats[id]["name"] for id in sorted(coco.cats)]
     rows = []
     for image_id in most_different(coco, found):
-        image = cv2.imread(str(root / coco.imgs[image_id]["file_name"]))
+        image = read_image(root / coco.imgs[image_id]["file_name"])
         objects = [_box(a, classes) for a in coco.imgToAnns[image_id] if not a.get("iscrowd")]
         row = [draw_boxes(image, objects, names, "ground truth")]
         for name, model in found.items():
@@ -65,8 +66,15 @@ def _box(entry: dict[str, Any], classes: dict[int, int]) -> Box:
 def stack(rows: list[np.ndarray]) -> np.ndarray:
     """Return rows of any width under each other, on white."""
     width = max(row.shape[1] for row in rows)
-    white = dict(borderType=cv2.BORDER_CONSTANT, value=(255, 255, 255))
-    return np.vstack([cv2.copyMakeBorder(row, 0, 0, 0, width - row.shape[1], **white) for row in rows])
+    return np.vstack([np.pad(r, ((0, 0), (0, width - r.shape[1]), (0, 0)), constant_values=255) for r in rows])
+
+
+def read_image(path: str | Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    """Return an image file as OpenCV reads it; UserError if it is not there."""
+    image = cv2.imread(str(path), flags)
+    if image is None:
+        raise UserError(f"cannot read the image {path}")
+    return np.asarray(image)
 
 
 def match(coco: Any, detections: list[dict[str, Any]]) -> Found:
@@ -87,8 +95,8 @@ def match(coco: Any, detections: list[dict[str, Any]]) -> Found:
     of_image = {}
     for image_id, hit in right.items():
         shown = [h for d, h in zip(by_image[image_id], hit, strict=True) if d["score"] >= threshold]
-        objects = sum(not a.get("iscrowd") for a in coco.imgToAnns[image_id])
-        of_image[image_id] = 2 * sum(shown) / max(len(shown) + objects, 1)
+        count = sum(not a.get("iscrowd") for a in coco.imgToAnns[image_id])
+        of_image[image_id] = 2 * sum(shown) / max(len(shown) + count, 1)
     return Found(by_image, threshold, of_image)
 
 
@@ -125,7 +133,8 @@ def label_picture(evaluator: Any, folders: Folders) -> np.ndarray | None:
     found = {name: label_maps(json.loads(file.read_text()), evaluator) for name, file in files.items() if file.exists()}
     if not found:
         return None
-    truth = {name: cv2.imread(file, cv2.IMREAD_UNCHANGED) for name, file in evaluator.input_file_to_gt_file.items()}
+    labels_of = evaluator.input_file_to_gt_file
+    truth = {name: read_image(file, cv2.IMREAD_UNCHANGED) for name, file in labels_of.items()}
     last = list(found.values())[-2:]
 
     def accuracy(maps: dict[str, np.ndarray], file: str) -> float:
@@ -136,7 +145,7 @@ def label_picture(evaluator: Any, folders: Folders) -> np.ndarray | None:
     rows = []
     for file in chosen:
         maps = {"ground truth": truth[file], **{name: maps[file] for name, maps in found.items()}}
-        image = cv2.imread(file)
+        image = read_image(file)
         rows.append(np.hstack([draw_label_map(image, m, evaluator._class_names, name) for name, m in maps.items()]))
     return stack(rows)
 

@@ -21,7 +21,7 @@ class Member:
 
     name: str
     folder: Path
-    words: list[str] | None  # None where they are not known: there are no pictures then
+    words: list[str]  # empty where they are not known: there are no pictures then
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def read_group(folder: Path, words: list[str]) -> Group:
         ]
         return Group(folder, summary, members)
     if (folder / "metrics.json").exists():
-        return Group(folder, None, [Member(folder.name, folder, words or None)])
+        return Group(folder, None, [Member(folder.name, folder, words)])
     raise UserError(f"{folder} holds neither compare.json nor metrics.json")
 
 

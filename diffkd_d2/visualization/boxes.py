@@ -1,7 +1,7 @@
 """Detections and ground truth, drawn so that each box and each label can be read."""
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -37,7 +37,9 @@ def enlarge(image: np.ndarray) -> tuple[np.ndarray, float]:
     return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA), factor
 
 
-def place_labels(anchors: Sequence[Rectangle], sizes: Sequence[tuple[int, int]], area: tuple[int, int]) -> list:
+def place_labels(
+    anchors: Sequence[Rectangle], sizes: Sequence[tuple[int, int]], area: tuple[int, int]
+) -> list[Rectangle | None]:
     """Return a place for each label, none of which covers another; None where no place is left.
 
     Args:
@@ -49,22 +51,22 @@ def place_labels(anchors: Sequence[Rectangle], sizes: Sequence[tuple[int, int]],
         rectangles inside the picture: at the box's corners where that is free, else as near as a grid allows.
     """
     placed: list[Rectangle | None] = []
-    for (x0, y0, x1, y1), (width, height) in zip(anchors, sizes, strict=True):
-        corners = [
-            (x0, y0 - height),
-            (x0, y1),
-            (x1 - width, y0 - height),
-            (x1 - width, y1),
-            (x0, y0),
-            (x0, y1 - height),
-        ]
-        near = sorted(
-            ((x, y) for x in range(0, area[0] - width, 8) for y in range(0, area[1] - height, height)),
-            key=lambda at, x0=x0, y0=y0: (at[0] - x0) ** 2 + (at[1] - y0) ** 2,
-        )
-        rectangles = ((x, y, x + width, y + height) for x, y in [*corners, *near])
-        placed.append(next((r for r in rectangles if _inside(r, area) and not _covers_any(r, placed)), None))
+    for anchor, size in zip(anchors, sizes, strict=True):
+        places = _places(anchor, size, area)
+        placed.append(next((r for r in places if _inside(r, area) and not _covers_any(r, placed)), None))
     return placed
+
+
+def _places(anchor: Rectangle, size: tuple[int, int], area: tuple[int, int]) -> Iterator[Rectangle]:
+    """Yield places for a label: at the corners of its box, then on a grid, the nearest first."""
+    x0, y0, x1, y1 = anchor
+    width, height = size
+    right = x1 - width
+    corners = [(x0, y0 - height), (x0, y1), (right, y0 - height), (right, y1), (x0, y0), (x0, y1 - height)]
+    grid = [(x, y) for x in range(0, area[0] - width, 8) for y in range(0, area[1] - height, height)]
+    grid.sort(key=lambda place: (place[0] - x0) ** 2 + (place[1] - y0) ** 2)
+    for x, y in [*corners, *grid]:
+        yield x, y, x + width, y + height
 
 
 def _inside(r: Rectangle, area: tuple[int, int]) -> bool:
@@ -87,7 +89,7 @@ def draw_boxes(image: np.ndarray, boxes: Sequence[Box], names: Sequence[str], ti
     panel, factor = enlarge(image)
     panel = panel.copy()
     boxes = sorted(boxes, key=lambda box: -(box.score or 1.0))
-    anchors = [tuple(round(factor * c) for c in box.corners) for box in boxes]
+    anchors = [_scaled(box.corners, factor) for box in boxes]
     texts = [names[b.label] + ("" if b.score is None else f" {100 * b.score:.0f}") for b in boxes]
     sizes = [text_size(text) for text in texts]
     for box, (x0, y0, x1, y1) in zip(boxes, anchors, strict=True):
@@ -98,6 +100,11 @@ def draw_boxes(image: np.ndarray, boxes: Sequence[Box], names: Sequence[str], ti
         if place:
             write_text(panel, text, place, colour_of(box.label))
     return titled(panel, title)
+
+
+def _scaled(corners: tuple[float, float, float, float], factor: float) -> Rectangle:
+    x0, y0, x1, y1 = (round(factor * c) for c in corners)
+    return x0, y0, x1, y1
 
 
 def titled(panel: np.ndarray, title: str) -> np.ndarray:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ..distillers import DiffKD
+from ..meta_arch.distill_point import DistillPoint
 from ..meta_arch.distilled_model import DistilledModel
 from .similarity import CommonColours, cka, cosine, positions
 
@@ -60,6 +61,7 @@ def distiller_inputs(model: DistilledModel, batch: Any) -> dict[str, Pair]:
     handles = [
         point.distiller.register_forward_pre_hook(lambda m, args, name=point.name: keep(name, m, args))
         for point in model.points
+        if isinstance(point, DistillPoint)
     ]
     metrics = model.metrics
     try:
@@ -77,7 +79,7 @@ def denoising_steps(pair: Pair) -> Steps:
     Args:
         pair: of a DiffKD on feature maps.
     """
-    distiller = pair.distiller
+    distiller = cast(DiffKD, pair.distiller)
     latent, _ = distiller.encode(pair.teacher, pair.mask)
     feature = distiller.align(pair.student)
     x, _ = distiller.noise_matcher(feature, torch.randn_like(feature))
