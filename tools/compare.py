@@ -82,14 +82,14 @@ def plan_teacher(arms: list[Arm], shared: list[str], args: argparse.Namespace) -
 def longer_arm(arms: list[Arm], shared: list[str], args: argparse.Namespace) -> Arm:
     """Return the student alone, for the iterations that fill the costliest arm's time; kept once it is known."""
     path = args.output / LONGER / "iterations.json"
+    words = next(arm for arm in arms if arm.name == ALONE).words
     if not path.exists():
         seconds = {arm.name: seconds_per_iteration(args.output / arm.name, args.seeds) for arm in arms}
         costliest = max(seconds, key=lambda name: seconds[name])
         ratio = seconds[costliest] / seconds[ALONE]
-        iterations = round(load_arm([*shared, *arms[0].words]).train.max_iter * ratio)
+        iterations = round(load_arm([*shared, *words]).train.max_iter * ratio)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"iterations": iterations, "as_long_as": costliest, "ratio": ratio}) + "\n")
-    words = next(arm for arm in arms if arm.name == ALONE).words
     return Arm(LONGER, (*words, f"train.max_iter={json.loads(path.read_text())['iterations']}"))
 
 

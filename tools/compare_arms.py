@@ -31,7 +31,7 @@ def parse_arms(methods: str, own: list[str]) -> list[Arm]:
     Raises:
         UserError: if there is none, a name repeats or cannot be a folder's, or an `--arm` is no NAME=OVERRIDES.
     """
-    arms = [Arm(name, _words_of_method(name)) for name in filter(None, methods.split(","))]
+    arms = [Arm(name, _words_of_method(name)) for name in filter(None, map(str.strip, methods.split(",")))]
     for text in own:
         name, equals, overrides = text.partition("=")
         if not equals:

@@ -121,7 +121,8 @@ def image_samples(output: Path, cfg: Any, arms: list[str], seeds: list[int]) -> 
             continue
         counts = draw_images(len(evaluator._coco_api.getImgIds()), RESAMPLES)
         for task in set(node.get("tasks") or ("bbox",)) & {"bbox", "segm"}:
-            samples[task] = {
+            # The average is evaluated last, and overwrites the student's file.
+            samples[f"{task}_ema" if cfg.train.ema_decay else task] = {
                 arm: np.mean([resampled_ap(evaluator, file, task, counts) for file in of_arm], axis=0)
                 for arm, of_arm in files.items()
             }

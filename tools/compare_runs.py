@@ -7,6 +7,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -75,23 +77,32 @@ class Run:
         return next((line["iteration"] + 1 for line in reversed(read_metrics(self.folder)) if "iteration" in line), 0)
 
 
-class Process:
-    """A run at work. It holds a lock on its folder until it ends, also where it outlives compare.py."""
+@contextmanager
+def locked(run: Run) -> Iterator[int]:
+    """Wait until no process works on a run; yield the lock, which a process keeps that inherits it.
 
-    def __init__(self, run: Run, environment: dict[str, str], slot: int):
+    A killed compare.py leaves its runs at work.
+    """
+    with open(run.folder.with_name(run.folder.name + ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock.fileno()
+
+
+class Process:
+    """A run at work, which holds its lock until it ends."""
+
+    def __init__(self, run: Run, environment: dict[str, str], slot: int, lock: int):
         self.run, self.slot = run, slot
-        with open(run.folder.with_name(run.folder.name + ".lock"), "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # waits for what an earlier, killed compare.py left at work
-            self.output: IO[bytes] = open(run.folder / "output.txt", "ab")
-            self.process = subprocess.Popen(
-                run.command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=self.output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=[lock.fileno()],
-            )
+        self.output: IO[bytes] = open(run.folder / "output.txt", "ab")
+        self.process = subprocess.Popen(
+            run.command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=[lock],
+        )
 
     def ended(self) -> bool:
         """Whether it has ended well; UserError if it failed."""
@@ -134,8 +145,13 @@ def run_all(runs: list[Run], jobs: int, threads: int) -> None:
     try:
         while waiting or running:
             for slot in sorted(set(range(jobs)) - {p.slot for p in running})[: len(waiting)]:
-                running.append(Process(waiting.pop(0), environment_of(threads, slot if jobs > 1 else None), slot))
-                print(f"started {running[-1].run.name}; {_progress(runs, jobs)}", flush=True)
+                run = waiting.pop(0)
+                with locked(run) as lock:
+                    if run.results.exists():
+                        continue
+                    environment = environment_of(threads, slot if jobs > 1 else None)
+                    running.append(Process(run, environment, slot, lock))
+                print(f"started {run.name}; {_progress(runs, jobs)}", flush=True)
             running = [process for process in running if not process.ended()]
             if time.monotonic() - told > PROGRESS_PERIOD:
                 print(_progress(runs, jobs), flush=True)
