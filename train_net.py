@@ -2,8 +2,8 @@
 """Train or evaluate what a config describes: a student with a teacher, or either alone.
 
 python train_net.py --config-file configs/coco/diffkd_r50.py --num-gpus 8
-torchrun --nproc-per-node 2 train_net.py --config-file configs/shapes/diffkd_r18.py
-python train_net.py --config-file configs/shapes/diffkd_r18.py --eval-teacher
+torchrun --nproc-per-node 2 train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py
+python train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py --eval-teacher
 """
 
 import sys

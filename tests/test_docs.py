@@ -50,5 +50,5 @@ def test_the_page_on_datasets_shows_the_config_that_is_shipped(real_data, tmp_pa
     assert shown == [(REPO / "configs/common/data/bccd.py").read_text()]
     # After two iterations no score reaches the usual threshold, and the evaluator names no class.
     run_page("your_dataset.md", tmp_path, real_data, "model.student.test_score_thresh=0.0")
-    results = json.loads((tmp_path / "output/bccd/diffkd_r18/results.json").read_text())
+    results = json.loads((tmp_path / "output/bccd/diffkd_retinanet_r18/results.json").read_text())
     assert {"AP-RBC", "AP-WBC", "AP-Platelets"} <= set(results["bbox"])

@@ -17,7 +17,12 @@ pytestmark = pytest.mark.slow
 def test_train_and_resume(small_datasets, tmp_path):
     out = f"train.output_dir={tmp_path}"
     first = train_net(
-        small_datasets, "diffkd_r18", out, "train.max_iter=4", "train.checkpointer.period=2", "train.seed=1"
+        small_datasets,
+        "shapes/diffkd_retinanet_r18",
+        out,
+        "train.max_iter=4",
+        "train.checkpointer.period=2",
+        "train.seed=1",
     )
     assert first.returncode == 0, first.stderr[-2000:]
     for name in ("config.yaml", "log.txt", "metrics.json", "model_final.pth", "results.json"):
@@ -30,7 +35,7 @@ def test_train_and_resume(small_datasets, tmp_path):
     assert (
         set(checkpoint) >= {"model", "distillers", "trainer"} and "backbone.fpn_lateral3.weight" in checkpoint["model"]
     )
-    again = train_net(small_datasets, "diffkd_r18", out, "--resume", "train.max_iter=6")
+    again = train_net(small_datasets, "shapes/diffkd_retinanet_r18", out, "--resume", "train.max_iter=6")
     assert again.returncode == 0, again.stderr[-2000:]
     metrics = read_metrics(tmp_path)
     assert [m["iteration"] for m in metrics if "total_loss" in m] == list(range(6))
@@ -38,7 +43,14 @@ def test_train_and_resume(small_datasets, tmp_path):
 
 def test_a_killed_run_resumes_with_its_learning_rate_schedule(small_datasets, tmp_path):
     options = [f"train.output_dir={tmp_path}", "train.max_iter=12", "train.checkpointer.period=2", "train.seed=1"]
-    command = [sys.executable, "train_net.py", "--config-file", "configs/shapes/diffkd_r18.py", *options, *SMALL]
+    command = [
+        sys.executable,
+        "train_net.py",
+        "--config-file",
+        "configs/shapes/diffkd_retinanet_r18.py",
+        *options,
+        *SMALL,
+    ]
     env = dict(os.environ, DETECTRON2_DATASETS=str(small_datasets), OMP_NUM_THREADS="1")
     process = subprocess.Popen(command, cwd=REPO, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 200
@@ -47,7 +59,7 @@ def test_a_killed_run_resumes_with_its_learning_rate_schedule(small_datasets, tm
     process.kill()
     process.wait()
     assert not (tmp_path / "model_final.pth").exists()
-    run = train_net(small_datasets, "diffkd_r18", *options, "--resume")
+    run = train_net(small_datasets, "shapes/diffkd_retinanet_r18", *options, "--resume")
     assert run.returncode == 0, run.stderr[-2000:]
     rates = {m["iteration"]: m["lr"] for m in read_metrics(tmp_path) if "lr" in m}
     assert sorted(rates) == list(range(12))
@@ -57,8 +69,8 @@ def test_a_killed_run_resumes_with_its_learning_rate_schedule(small_datasets, tm
 
 def test_evaluation_of_student_and_teacher(small_datasets, tmp_path):
     out = f"train.output_dir={tmp_path}"
-    assert "nothing to evaluate" in train_net(small_datasets, "student_r18", out, "--eval-only").stderr
-    assert train_net(small_datasets, "diffkd_r18", out, "--eval-teacher").returncode == 0
+    assert "nothing to evaluate" in train_net(small_datasets, "shapes/alone_retinanet_r18", out, "--eval-only").stderr
+    assert train_net(small_datasets, "shapes/diffkd_retinanet_r18", out, "--eval-teacher").returncode == 0
     assert "are folded" not in (tmp_path / "log.txt").read_text()  # what is evaluated is the model as it was loaded
     teacher = json.loads((tmp_path / "results_teacher.json").read_text())
     assert teacher["bbox"]["AP"] > 5  # the shipped teacher, on thirty images
@@ -66,7 +78,13 @@ def test_evaluation_of_student_and_teacher(small_datasets, tmp_path):
 
 def test_two_processes_on_gloo(small_datasets, tmp_path):
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    run = train_net(small_datasets, "mimic_r18", f"train.output_dir={tmp_path}", "train.max_iter=2", launcher=launcher)
+    run = train_net(
+        small_datasets,
+        "shapes/mimic_retinanet_r18",
+        f"train.output_dir={tmp_path}",
+        "train.max_iter=2",
+        launcher=launcher,
+    )
     assert run.returncode == 0, run.stderr[-2000:]
     assert (tmp_path / "model_final.pth").is_file()
 
@@ -90,7 +108,9 @@ def test_two_processes_on_gloo(small_datasets, tmp_path):
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(small_datasets, tmp_path, arguments, message):
-    run = train_net(small_datasets, "diffkd_r18", f"train.output_dir={tmp_path}", "train.max_iter=1", *arguments)
+    run = train_net(
+        small_datasets, "shapes/diffkd_retinanet_r18", f"train.output_dir={tmp_path}", "train.max_iter=1", *arguments
+    )
     assert run.returncode == 2, run.stderr[-2000:]
     line = [x for x in run.stderr.splitlines() if x.startswith("error:")]
     assert len(line) == 1 and message in line[0]

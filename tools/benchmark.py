@@ -2,7 +2,7 @@
 """What distillation costs: a step of a config against its floor, the student's step plus the teacher's forward.
 
 python tools/benchmark.py --config-file configs/coco/diffkd_r50.py --size 320x448 --batch 1 --json out.json
-python tools/benchmark.py --config-file configs/shapes/diffkd_r18.py --loader      # the config's own images
+python tools/benchmark.py --config-file configs/shapes/diffkd_retinanet_r18.py --loader      # the config's own images
 torchrun --nproc-per-node 2 tools/benchmark.py ...      # the same in each process, with the exchange of gradients
 
 Everything runs in one process, interleaved, `--repeats` times; medians and quartiles are reported. Weights are random:

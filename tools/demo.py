@@ -15,8 +15,8 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 TEACHER = ROOT / "assets" / "shapes_teacher_r50.pth"
-CONFIG = "configs/shapes/diffkd_r18.py"
-TEACHER_CONFIG = "configs/shapes/teacher_r50.py"
+CONFIG = "configs/shapes/diffkd_retinanet_r18.py"
+TEACHER_CONFIG = "configs/shapes/teacher_retinanet_r50.py"
 
 
 def run(script: str, *arguments: str) -> None:

@@ -22,7 +22,7 @@ def teacher(small_datasets, tmp_path_factory):
     """A teacher of the shapes' crops, hardly trained: the folder of its run."""
     out = tmp_path_factory.mktemp("teacher")
     run = train_net(
-        small_datasets, "cls_teacher_mobilenetv2", *SMALL, f"train.output_dir={out}", "train.init_checkpoint="
+        small_datasets, "shapes_cls/teacher_mobilenetv2", *SMALL, f"train.output_dir={out}", "train.init_checkpoint="
     )
     assert run.returncode == 0, run.stderr[-2000:]
     return out
@@ -31,7 +31,7 @@ def teacher(small_datasets, tmp_path_factory):
 @pytest.mark.parametrize("method", ["kd", "dist", "diffkd"])
 def test_a_method_trains_and_its_student_is_a_bare_timm_model(method, teacher, small_datasets, tmp_path):
     options = [*SMALL, f"train.output_dir={tmp_path}", f"model.teacher.weights={teacher}/model_final.pth"]
-    run = train_net(small_datasets, f"cls_{method}_r10", *options)
+    run = train_net(small_datasets, f"shapes_cls/{method}_resnet10", *options)
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.count("Recipe:") == 1 and "images read and augmented" in run.stdout
     losses = {"diffkd": {"loss_ae_feature_map", "loss_kd_feature_map", "loss_diffusion_logits", "gamma_logits"}}
@@ -44,7 +44,7 @@ def test_a_method_trains_and_its_student_is_a_bare_timm_model(method, teacher, s
 
 def test_average_accumulation_and_resume(small_datasets, tmp_path):
     options = [*SMALL, f"train.output_dir={tmp_path}", "train.ema_decay=0.5", "train.accumulate=2"]
-    first = train_net(small_datasets, "cls_student_r10", *options)
+    first = train_net(small_datasets, "shapes_cls/alone_resnet10", *options)
     assert first.returncode == 0, first.stderr[-2000:]
     assert "16 = 8 x 1 process(es) x 2 accumulated" in first.stdout
     saved = torch.load(tmp_path / "model_final.pth", weights_only=True)
@@ -53,11 +53,15 @@ def test_average_accumulation_and_resume(small_datasets, tmp_path):
     average = torch.load(tmp_path / "model_ema.pth", weights_only=True)["model"]
     assert torch.equal(average["fc.weight"], saved["ema"]["module.network.fc.weight"])
     assert {"cls", "cls_ema"} == set(json.loads((tmp_path / "results.json").read_text()))
-    again = train_net(small_datasets, "cls_student_r10", *options, "--resume", "train.max_iter=6")
+    again = train_net(small_datasets, "shapes_cls/alone_resnet10", *options, "--resume", "train.max_iter=6")
     assert again.returncode == 0, again.stderr[-2000:]
     assert torch.load(tmp_path / "model_final.pth", weights_only=True)["ema"]["n_averaged"] == 6
     evaluated = train_net(
-        small_datasets, "cls_student_r10", *options, "--eval-only", f"train.init_checkpoint={tmp_path}/model_ema.pth"
+        small_datasets,
+        "shapes_cls/alone_resnet10",
+        *options,
+        "--eval-only",
+        f"train.init_checkpoint={tmp_path}/model_ema.pth",
     )
     results = json.loads((tmp_path / "results.json").read_text())
     assert evaluated.returncode == 0 and set(results) == {"cls"}
@@ -69,7 +73,7 @@ def test_two_processes_evaluate_as_one(teacher, small_datasets, tmp_path):
     for launcher in ((sys.executable,), TWO):
         options = [f"train.output_dir={tmp_path}", "dataloader.test.batch_size=5", "--eval-teacher"]
         options.append(f"model.teacher.weights={teacher}/model_final.pth")
-        run = train_net(small_datasets, "cls_kd_r10", *options, launcher=launcher)
+        run = train_net(small_datasets, "shapes_cls/kd_resnet10", *options, launcher=launcher)
         assert run.returncode == 0, run.stderr[-2000:]
         assert "evaluated 24 images" in run.stdout
         found.append(json.loads((tmp_path / "results_teacher.json").read_text()))
@@ -78,7 +82,7 @@ def test_two_processes_evaluate_as_one(teacher, small_datasets, tmp_path):
 
 def test_two_processes_train(teacher, small_datasets, tmp_path):
     options = [*SMALL, f"train.output_dir={tmp_path}", f"model.teacher.weights={teacher}/model_final.pth"]
-    run = train_net(small_datasets, "cls_diffkd_r10", *options, launcher=TWO)
+    run = train_net(small_datasets, "shapes_cls/diffkd_resnet10", *options, launcher=TWO)
     assert run.returncode == 0, run.stderr[-2000:]
     assert "8 = 4 x 2 process(es) x 1 accumulated" in run.stdout
 
@@ -93,14 +97,14 @@ def test_two_processes_train(teacher, small_datasets, tmp_path):
 )
 def test_wrong_input_is_one_line_and_exit_code_2(teacher, small_datasets, tmp_path, arguments, message):
     options = [f"model.teacher.weights={teacher}/model_final.pth", f"train.output_dir={tmp_path}", *arguments]
-    run = train_net(small_datasets, "cls_kd_r10", *options)
+    run = train_net(small_datasets, "shapes_cls/kd_resnet10", *options)
     line = [x for x in run.stderr.splitlines() if x.startswith("error:")]
     assert run.returncode == 2 and len(line) == 1 and message in line[0], run.stderr[-2000:]
     assert "Starting training" not in run.stdout + run.stderr
 
 
 def test_the_speed_of_reading_is_measured_by_a_command(small_datasets):
-    command = [sys.executable, "tools/images_per_second.py", "configs/shapes/cls_student_r10.py", "--batches", "2"]
+    command = [sys.executable, "tools/images_per_second.py", "configs/shapes_cls/alone_resnet10.py", "--batches", "2"]
     env = dict(os.environ, DETECTRON2_DATASETS=str(small_datasets), OMP_NUM_THREADS="1", PYTHONPATH=str(REPO))
     options = ["dataloader.train.total_batch_size=8"]
     run = subprocess.run([*command, *options], cwd=REPO, env=env, capture_output=True, text=True, check=False)

@@ -23,11 +23,11 @@ SHORT = "dataloader.train.mapper.augmentations.0.short_edge_length"
 TEST = ["dataloader.test.mapper.augmentations.0.short_edge_length=128"]
 CROPS = ["--crop", "64", "128", f"{SHORT}=[96,128]", *TEST]
 CONFIGS = {
-    "diffkd_deeplab_v3_r18": (CROPS, {"sem_seg"}),
-    "diffkd_deeplab_v3_plus_r18": (CROPS, {"sem_seg"}),
-    "diffkd_semantic_r18": (CROPS, {"sem_seg"}),
-    "diffkd_mask_r18": ([f"{SHORT}=[128]", *TEST], {"segm"}),
-    "diffkd_panoptic_deeplab_r18": (CROPS, {"panoptic_seg", "sem_seg", "segm"}),
+    "diffkd_deeplab_v3_r18_from_r103": (CROPS, {"sem_seg"}),
+    "diffkd_deeplab_v3_plus_r18_from_r103": (CROPS, {"sem_seg"}),
+    "diffkd_semantic_fpn_r18_from_r101": (CROPS, {"sem_seg"}),
+    "diffkd_mask_rcnn_r18_from_r50": ([f"{SHORT}=[128]", *TEST], {"segm"}),
+    "diffkd_panoptic_deeplab_r18_from_r52": (CROPS, {"panoptic_seg", "sem_seg", "segm"}),
 }
 
 
@@ -110,7 +110,7 @@ def cityscapes(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_two_steps_and_the_official_evaluation(name, cityscapes, tmp_path):
     options, metrics = CONFIGS[name]
-    two_steps(f"cityscapes/{name}", cityscapes, tmp_path, *options)
+    two_steps(f"configs/cityscapes/{name}.py", cityscapes, tmp_path, *options)
     results = json.loads((tmp_path / "results.json").read_text())
     assert set(results) == metrics
     for metric, key in (("sem_seg", "IoU"), ("segm", "AP"), ("panoptic_seg", "PQ")):
@@ -138,7 +138,7 @@ def test_missing_label_maps_are_one_line(cityscapes, tmp_path):
     for kind in ("leftImg8bit", "gtFine"):
         (tmp_path / "cityscapes" / kind / "train").mkdir(parents=True)
     with pytest.raises(AssertionError, match=r"UserError: dataset: .*\(DETECTRON2_DATASETS is"):
-        two_steps("cityscapes/diffkd_semantic_r18", tmp_path, tmp_path, *CROPS)
+        two_steps("configs/cityscapes/diffkd_semantic_fpn_r18_from_r101.py", tmp_path, tmp_path, *CROPS)
 
 
 def test_detectron2_finds_cityscapesscripts_under_either_of_its_names():

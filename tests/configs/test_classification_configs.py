@@ -14,7 +14,7 @@ from diffkd_d2.errors import UserError
 from diffkd_d2.meta_arch.capture import capture
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
-CLASSIFIERS = [p for p in LEAVES if p.parent.name in ("imagenet", "cifar", "tiny_imagenet") or p.stem[:4] == "cls_"]
+CLASSIFIERS = [p for p in LEAVES if p.parent.name in ("imagenet", "cifar", "tiny_imagenet", "shapes_cls")]
 
 
 @pytest.mark.parametrize("path", CLASSIFIERS, ids=lambda p: f"{p.parent.name}/{p.stem}")
@@ -41,11 +41,31 @@ def test_the_points_of_a_classifier_meet(path):
 
 
 EXPECTED = {
-    "imagenet/diffkd_r34_r18": ["0.1 = 0.1 x 256 / 256", "256 = 256 x 1", "100.0 epochs of 1281167", "SGD", "EMA off"],
-    "imagenet/diffkd_r50_effnetb0": ["0.048", "450.0 epochs", "RMSpropTF", "RandAugment", "mode=pixel", "EMA 0.9999"]
+    "imagenet/diffkd_resnet18_from_resnet34": [
+        "0.1 = 0.1 x 256 / 256",
+        "256 = 256 x 1",
+        "100.0 epochs of 1281167",
+        "SGD",
+        "EMA off",
+    ],
+    "imagenet/diffkd_efficientnet_b0_from_resnet50": [
+        "0.048",
+        "450.0 epochs",
+        "RMSpropTF",
+        "RandAugment",
+        "mode=pixel",
+        "EMA 0.9999",
+    ]
     + ["label smoothing 0.1", "dropout 0.2"],
-    "imagenet/diffkd_swinl_r50": ["0.001", "300.0 epochs", "AdamW", "Mixup(mixup_alpha=0.8", "drop path 0.2", "most 5"],
-    "cifar/diffkd_wrn40_2_wrn40_1": ["0.05", "240", "RandomCrop", "(DiffKD, weight 1)"],
+    "imagenet/diffkd_resnet50_from_swin_l": [
+        "0.001",
+        "300.0 epochs",
+        "AdamW",
+        "Mixup(mixup_alpha=0.8",
+        "drop path 0.2",
+        "most 5",
+    ],
+    "cifar/diffkd_wrn40_1_from_wrn40_2": ["0.05", "240", "RandomCrop", "(DiffKD, weight 1)"],
 }
 
 
@@ -75,7 +95,7 @@ class FakeSource:
 
 
 def test_the_learning_rate_follows_the_batch_only_where_it_is_asked_to():
-    cfg = load(next(p for p in LEAVES if p.stem == "diffkd_r34_r18"))
+    cfg = load(next(p for p in LEAVES if p.stem == "diffkd_resnet18_from_resnet34"))
     cfg.dataloader.train.total_batch_size, cfg.train.accumulate = 128, 4
     assert scale_learning_rate(cfg) == "0.2 = 0.1 x 512 / 256 (train.lr_reference_batch)"
     assert cfg.optimizer.lr == pytest.approx(0.2)
@@ -88,11 +108,29 @@ def test_the_learning_rate_follows_the_batch_only_where_it_is_asked_to():
         scale_learning_rate(cfg)
 
 
-@pytest.mark.parametrize("stem", ["diffkd_r34_r18", "diffkd_r50_effnetb0", "diffkd_swinl_r50", "teacher_r56"])
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "diffkd_resnet18_from_resnet34",
+        "diffkd_efficientnet_b0_from_resnet50",
+        "diffkd_resnet50_from_swin_l",
+        "teacher_resnet56",
+    ],
+)
 def test_a_schedule_goes_from_its_start_to_the_very_end(stem):
     schedule = instantiate(load(next(p for p in LEAVES if p.stem == stem)).lr_multiplier)
-    end = {"diffkd_r34_r18": 1e-3, "diffkd_r50_effnetb0": 0.97**187, "diffkd_swinl_r50": 5e-3, "teacher_r56": 1e-3}
-    start = {"diffkd_r34_r18": 1, "diffkd_r50_effnetb0": 1e-6 / 0.048, "diffkd_swinl_r50": 5e-4, "teacher_r56": 1}
+    end = {
+        "diffkd_resnet18_from_resnet34": 1e-3,
+        "diffkd_efficientnet_b0_from_resnet50": 0.97**187,
+        "diffkd_resnet50_from_swin_l": 5e-3,
+        "teacher_resnet56": 1e-3,
+    }
+    start = {
+        "diffkd_resnet18_from_resnet34": 1,
+        "diffkd_efficientnet_b0_from_resnet50": 1e-6 / 0.048,
+        "diffkd_resnet50_from_swin_l": 5e-4,
+        "teacher_resnet56": 1,
+    }
     assert schedule(0.0) == pytest.approx(start[stem], rel=1e-3)
     # Detectron2 asks once more after the last iteration.
     assert schedule(1.0) == pytest.approx(end[stem], rel=1e-3)

@@ -96,12 +96,14 @@ def test_faster_rcnn_and_plain_detectron2_reads_the_student(coco, tmp_path):
 
 
 def test_retinanet(coco, tmp_path):
-    results = train(coco, "diffkd_retinanet_r50", tmp_path, zoo="COCO-Detection/retinanet_R_101_FPN_3x.yaml")
+    results = train(coco, "diffkd_retinanet_r50_from_r101", tmp_path, zoo="COCO-Detection/retinanet_R_101_FPN_3x.yaml")
     assert "AP" in results["bbox"]
 
 
 def test_mask_rcnn(coco, tmp_path):
-    results = train(coco, "diffkd_mask_r50", tmp_path, zoo="COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x.yaml")
+    results = train(
+        coco, "diffkd_mask_rcnn_r50_from_r101", tmp_path, zoo="COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x.yaml"
+    )
     assert {"bbox", "segm"} <= set(results)
 
 
@@ -152,6 +154,7 @@ def real_panoptic(real_data, tmp_path_factory) -> Path:
 def test_panoptic_quality_on_real_images(real_panoptic, tmp_path):
     overrides = [x for x in SIZE if "total_batch_size" not in x and "num_workers" not in x and "train.log" not in x]
     options = "[MODEL.RESNETS.NORM,GN,MODEL.BACKBONE.FREEZE_AT,0,MODEL.RPN.POST_NMS_TOPK_TEST,10]"
-    two_steps("coco/diffkd_panoptic_r50", real_panoptic, tmp_path, *overrides, f"model.student.opts={options}")
+    config = "configs/coco/diffkd_panoptic_fpn_r50_from_r101.py"
+    two_steps(config, real_panoptic, tmp_path, *overrides, f"model.student.opts={options}")
     results = json.loads((tmp_path / "results.json").read_text())
     assert 0 <= results["panoptic_seg"]["PQ"] < 5 and 0 < results["sem_seg"]["mIoU"] < 10

@@ -9,7 +9,7 @@ import torch
 from detectron2.config import instantiate
 from detectron2.model_zoo import get_checkpoint_url, get_config
 from detectron2.modeling import build_model
-from leaves import LEAVES, ROOT, is_classifier, load
+from leaves import LEAVES, ROOT, TEST_LEAVES, is_classifier, load
 from omegaconf import OmegaConf
 from two_steps import build_offline
 
@@ -19,20 +19,19 @@ from diffkd_d2.errors import UserError
 from diffkd_d2.evaluation.third_party import provide_panopticapi
 from diffkd_d2.modeling.yaml_model import yaml_model
 
-METHODS = {"diffkd": DiffKD, "mimic": Mimic, "kd": KD, "dist": DIST}
+METHODS = {"alone": None, "teacher": None, "diffkd": DiffKD, "mimic": Mimic, "kd": KD, "dist": DIST}
 
 
-@pytest.mark.parametrize("path", LEAVES, ids=lambda p: f"{p.parent.name}/{p.stem}")
-def test_the_config_builds_what_its_name_says(path, monkeypatch):
+@pytest.mark.parametrize("path", [*LEAVES, *TEST_LEAVES], ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_the_config_builds_what_its_name_says(path):
     cfg = load(path)
-    named = [METHODS[word] for word in path.stem.split("_") if word in METHODS]
-    method = named[0] if named else None
+    method = METHODS[path.stem.split("_")[0]]
     points = [instantiate(p) for p in cfg.model.points]
     assert {type(p.distiller) for p in points} == ({method} if method else set())
     assert ("teacher" in cfg.model) == (method is not None)
-    assert cfg.train.output_dir.endswith(f"{path.parent.name}/{path.stem}")
+    assert cfg.train.output_dir == f"output/{path.parent.name}/{path.stem}"
     if is_classifier(cfg):
-        return  # tests/test_classification_configs.py looks at what its points capture
+        return  # test_classification_configs.py looks at what its points capture
     models = {"student": build_offline(cfg.model.student)}
     if method:
         models["teacher"] = build_offline(cfg.model.teacher.model)
@@ -45,7 +44,7 @@ def test_the_config_builds_what_its_name_says(path, monkeypatch):
             assert getattr(point.distiller, f"{who}_channels") == channels[point.key[0]]
 
 
-ZOO = [p for p in LEAVES if p.parent.name == "coco" or p.stem == "diffkd_mask_r18"]
+ZOO = [p for p in LEAVES if p.parent.name == "coco" or p.stem == "diffkd_mask_rcnn_r18_from_r50"]
 
 
 @pytest.mark.parametrize("path", ZOO, ids=lambda p: f"{p.parent.name}/{p.stem}")
@@ -76,7 +75,7 @@ def test_deeplab_teachers_have_the_parameters_of_the_projects_own_config(kind):
     found = sorted(folder.glob(names.get(kind, "Panoptic-DeepLab/**/panoptic_deeplab_R_52*crop_512_1024.yaml")))
     if not found:
         pytest.skip("this Detectron2 has no folder of projects")
-    stem = "diffkd_panoptic_deeplab_r18" if kind == "panoptic" else f"diffkd_deeplab_{kind}_r18"
+    stem = "diffkd_panoptic_deeplab_r18_from_r52" if kind == "panoptic" else f"diffkd_deeplab_{kind}_r18_from_r103"
     ours = load(ROOT / "cityscapes" / f"{stem}.py").model.teacher
     assert re.search(r"_R_\d+_os16_mg124_poly_90k_bs\d+", ours.weights)[0] in found[0].stem
     extend = list(ours.model.extend)
@@ -91,14 +90,16 @@ def test_deeplab_teachers_have_the_parameters_of_the_projects_own_config(kind):
 
 def test_students_of_one_seed_start_from_the_same_weights():
     states = []
-    for name in ("student_r18", "mimic_r18", "diffkd_r18"):
+    for method in ("alone", "mimic", "diffkd"):
         torch.manual_seed(7)
-        states.append(instantiate(load_config(str(ROOT / "shapes" / f"{name}.py"), []).model).student.state_dict())
+        states.append(
+            instantiate(load_config(str(ROOT / "shapes" / f"{method}_retinanet_r18.py"), []).model).student.state_dict()
+        )
     assert all(torch.equal(v, other[k]) for other in states[1:] for k, v in states[0].items())
 
 
 def test_a_key_that_does_not_exist_is_an_error_with_the_nearest_names():
-    path = str(ROOT / "shapes" / "diffkd_r18.py")
+    path = str(ROOT / "shapes" / "diffkd_retinanet_r18.py")
     with pytest.raises(UserError, match="train.max_itr.*train.max_iter"):
         load_config(path, ["train.max_itr=5"])
     with pytest.raises(UserError, match="key=value"):
@@ -108,7 +109,7 @@ def test_a_key_that_does_not_exist_is_an_error_with_the_nearest_names():
 
 
 def test_a_keyword_of_what_is_called_can_be_set_though_the_config_leaves_its_default():
-    path = str(ROOT / "shapes" / "diffkd_r18.py")
+    path = str(ROOT / "shapes" / "diffkd_retinanet_r18.py")
     cfg = load_config(path, ["model.points.1.distiller.recompute=True"])
     assert instantiate(cfg.model.points[1]).distiller.recompute is True
     with pytest.raises(UserError, match="recomputed.*recompute"):

@@ -9,7 +9,7 @@ from diffkd_d2.errors import UserError
 from diffkd_d2.modeling.yaml_model import yaml_model
 
 REPO = Path(__file__).resolve().parents[2]
-CONFIG = str(REPO / "configs/shapes/diffkd_r18.py")
+CONFIG = str(REPO / "configs/shapes/diffkd_retinanet_r18.py")
 MKDIR = "{_target_: os.mkdir, path: CANARY}"
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-CONFIG = "configs/shapes/diffkd_r18.py"
+CONFIG = "configs/shapes/diffkd_retinanet_r18.py"
 TINY = [
     *("train.max_iter=6", "train.eval_period=0", "train.log_period=1", "train.checkpointer.period=2"),
     *("dataloader.train.total_batch_size=2", "dataloader.train.num_workers=0", "dataloader.test.num_workers=0"),

@@ -38,7 +38,7 @@ class Killed:
     writing: bool
 
 
-def command(out: Path, *overrides: str, config: str = "configs/shapes/diffkd_r18.py") -> list[str]:
+def command(out: Path, *overrides: str, config: str = "configs/shapes/diffkd_retinanet_r18.py") -> list[str]:
     """Return the command line of a tiny run."""
     script = [sys.executable, str(REPO / "train_net.py"), "--config-file", config]
     return [*script, f"train.output_dir={out}", *TINY, *overrides]

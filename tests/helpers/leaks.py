@@ -74,7 +74,8 @@ def main() -> None:
     out, iterations = sys.argv[1], int(sys.argv[2])
     seed_all_rng(1)
     cfg = load_config(
-        "configs/shapes/diffkd_r18.py", [*OVERRIDES, f"train.output_dir={out}", f"train.max_iter={iterations}"]
+        "configs/shapes/diffkd_retinanet_r18.py",
+        [*OVERRIDES, f"train.output_dir={out}", f"train.max_iter={iterations}"],
     )
     Path(out).mkdir(parents=True, exist_ok=True)
     meter = Meter()

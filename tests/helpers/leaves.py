@@ -1,4 +1,4 @@
-"""The leaf configs that the repository ships."""
+"""The leaf configs: those that the repository ships, and those that only tests train."""
 
 from pathlib import Path
 
@@ -7,8 +7,10 @@ import pytest
 from diffkd_d2.engine.config import load_config
 from diffkd_d2.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2] / "configs"
+REPO = Path(__file__).resolve().parents[2]
+ROOT = REPO / "configs"
 LEAVES = sorted(p for p in ROOT.glob("*/*.py") if p.parent.name != "common")
+TEST_LEAVES = sorted((REPO / "tests" / "configs_for_tests").glob("*.py"))
 
 
 def load(path):

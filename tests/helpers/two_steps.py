@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     args = parser.parse_intermixed_args()
     seed_all_rng(0)
-    cfg = load_config(f"configs/{args.config}.py", args.overrides)
+    cfg = load_config(args.config, args.overrides)
     cfg.train.update(max_iter=2, log_period=1, device="cpu", output_dir=str(args.out), init_checkpoint="")
     for loader in (cfg.dataloader.train, cfg.dataloader.test):
         loader.num_workers = 0

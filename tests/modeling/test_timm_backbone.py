@@ -14,7 +14,7 @@ from diffkd_d2.errors import UserError
 timm = pytest.importorskip("timm")
 from diffkd_d2.modeling.timm_backbone import TimmBackbone, timm_pixel_stats  # noqa: E402
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs" / "shapes" / "student_r18.py"
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "shapes" / "alone_retinanet_r18.py"
 STAGES = ["res2", "res3", "res4", "res5"]
 NAMES = ["resnet18", "mobilenetv2_100", "mobilenetv3_small_050", "regnety_002", "convnext_atto"]
 SWIN = ("swin_tiny_patch4_window7_224", dict(strict_img_size=False, embed_dim=24, depths=(1, 1, 1, 1)))

@@ -31,7 +31,7 @@ LONG = pytest.mark.faults
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "config", ["shapes/semantic_diffkd_r18", pytest.param("shapes/semantic_mimic_r18", marks=LONG)]
+    "config", ["shapes/diffkd_semantic_fpn_r18", pytest.param("shapes/mimic_semantic_fpn_r18", marks=LONG)]
 )
 def test_gradients_do_not_depend_on_the_number_of_processes(config, tiny_datasets, tmp_path):
     """A detector divides its losses by what each process finds; a mean over the pixels of equal images compares."""
@@ -66,7 +66,7 @@ dataloader.train.mapper._target_ = FailingMapper
 def failing(tmp_path) -> str:
     """A config whose process 1 fails in its sixth iteration, unless it was restarted."""
     path = tmp_path / "failing.py"
-    path.write_text(FAILING.format(config=str(REPO / "configs/shapes/mimic_r18.py")))
+    path.write_text(FAILING.format(config=str(REPO / "configs/shapes/mimic_retinanet_r18.py")))
     return str(path)
 
 
@@ -101,7 +101,9 @@ def test_a_nan_in_one_process_skips_the_step_in_all_and_ends_the_run(failing, ti
     assert "3 steps in a row" in text
     # The checkpoint of the end is the state after the last good step, in which it was like any other run.
     last = (tmp_path / "out" / "last_checkpoint").read_text()
-    good = command(tmp_path / "good", *SHORT, "train.checkpointer.period=5", config="configs/shapes/mimic_r18.py")[1:]
+    good = command(
+        tmp_path / "good", *SHORT, "train.checkpointer.period=5", config="configs/shapes/mimic_retinanet_r18.py"
+    )[1:]
     finish(torchrun(2) + good, tiny_datasets, tmp_path / "good.log")
     ended, expected = (
         torch.load(path, weights_only=True)
@@ -122,7 +124,7 @@ def test_an_elastic_restart_goes_on_from_the_last_checkpoint(failing, tiny_datas
     monkeypatch.setenv("HOW", "raises")
     whole = torchrun(2, "--max-restarts", "1")
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
-    whole += command(tmp_path / "whole", *SHORT, config="configs/shapes/mimic_r18.py")[1:]
+    whole += command(tmp_path / "whole", *SHORT, config="configs/shapes/mimic_retinanet_r18.py")[1:]
     finish(whole, tiny_datasets, tmp_path / "whole.log")
     assert differences(tmp_path / "whole", tmp_path / "out") == []
 

@@ -32,7 +32,7 @@ def benchmark(config: str, *words: str, launcher: list[str] = ALONE) -> subproce
 @pytest.mark.parametrize("launcher", [ALONE, TWO], ids=["one", "two"])
 def test_the_report_has_every_part(launcher, tmp_path):
     words = ["--size", "64x96", "--batch", "2", "--repeats", "2", "--json", str(tmp_path / "out.json")]
-    run = benchmark("diffkd_r18", *words, launcher=launcher)
+    run = benchmark("diffkd_retinanet_r18", *words, launcher=launcher)
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.count("ratio_to_floor   ") == 3  # once, whatever the number of processes; of mimic; of memory
     report = json.loads((tmp_path / "out.json").read_text())
@@ -47,7 +47,7 @@ def test_the_report_has_every_part(launcher, tmp_path):
 
 
 def test_a_config_without_points_has_no_ratio():
-    run = benchmark("student_r18")
+    run = benchmark("alone_retinanet_r18")
     assert run.returncode == 2 and "distils nothing" in run.stderr
 
 

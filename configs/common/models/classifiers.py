@@ -24,8 +24,17 @@ def published_teacher(model, weights, feature):
     return L(load_teacher)(model=classifier(model, feature), weights=weights)
 
 
-resnet34_teacher = published_teacher("torchvision/resnet34", "torchvision://resnet34/IMAGENET1K_V1", "layer4")
-resnet50_teacher = published_teacher("torchvision/resnet50", "torchvision://resnet50/IMAGENET1K_V1", "layer4")
-swin_large_teacher = published_teacher(
-    "timm/swin_large_patch4_window7_224", "timm://swin_large_patch4_window7_224.ms_in22k_ft_in1k", "norm"
-)
+def resnet34_teacher():
+    """torchvision's ResNet-34."""
+    return published_teacher("torchvision/resnet34", "torchvision://resnet34/IMAGENET1K_V1", "layer4")
+
+
+def resnet50_teacher():
+    """torchvision's ResNet-50."""
+    return published_teacher("torchvision/resnet50", "torchvision://resnet50/IMAGENET1K_V1", "layer4")
+
+
+def swin_large_teacher():
+    """timm's Swin-L, trained on ImageNet-22k first."""
+    name = "swin_large_patch4_window7_224"
+    return published_teacher(f"timm/{name}", f"timm://{name}.ms_in22k_ft_in1k", "norm")

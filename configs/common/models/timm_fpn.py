@@ -5,6 +5,8 @@ from detectron2.modeling.backbone import FPN
 
 from diffkd_d2.modeling.timm_backbone import TimmBackbone, timm_pixel_stats
 
+from .semantic_fpn import semantic_fpn, semantic_fpn_head
+
 STAGES = ["res2", "res3", "res4", "res5"]
 
 
@@ -12,6 +14,11 @@ def timm_fpn(name, channels=256, pretrained=True, norm="SyncBN", **options):
     """Config of an FPN, P2 to P5, on the timm model `name`; `options` are `TimmBackbone`'s."""
     bottom_up = L(TimmBackbone)(name=name, out_features=STAGES, pretrained=pretrained, norm=norm, **options)
     return L(FPN)(bottom_up=bottom_up, in_features=STAGES, out_channels=channels)
+
+
+def timm_semantic_fpn(name, num_classes):
+    """Return the config of Semantic FPN on the timm model `name`, with its pixel statistics."""
+    return semantic_fpn(timm_fpn(name), semantic_fpn_head(256, num_classes), *timm_pixel_stats(name))
 
 
 def on_timm(model, name, pretrained=True, norm="FrozenBN", **options):

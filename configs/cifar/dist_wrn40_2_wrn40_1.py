@@ -1,7 +1,0 @@
-"""DIST (tau 4, weight 2) on CIFAR-100: WRN-40-1 from WRN-40-2; train teacher_wrn40_2.py first. Not measured here."""
-
-from ..common.distill.classes import dist_points
-from .diffkd_wrn40_2_wrn40_1 import dataloader, distill, lr_multiplier, model, optimizer, train
-
-model.points = dist_points(tau=4.0, weight=2.0)
-train.output_dir = "output/cifar/dist_wrn40_2_wrn40_1"

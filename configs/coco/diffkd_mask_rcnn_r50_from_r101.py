@@ -1,0 +1,18 @@
+"""DiffKD on P2 to P6 of COCO: Mask R-CNN R50-FPN 1x from Detectron2's R101-FPN 3x."""
+
+from detectron2.config import LazyCall as L
+
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
+
+from ..common.data.coco_mask import dataloader
+from ..common.distill.coco import coco_points
+from ..common.models.zoo import zoo_model, zoo_teacher
+from ..common.strategies.coco_1x import distill, lr_multiplier, optimizer, train
+
+model = L(DistilledModel)(
+    student=zoo_model("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x"),
+    teacher=zoo_teacher("COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x"),
+    points=coco_points(),
+    shared_distiller=False,
+)
+train.output_dir = "output/coco/diffkd_mask_rcnn_r50_from_r101"

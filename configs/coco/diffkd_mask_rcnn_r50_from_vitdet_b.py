@@ -1,0 +1,21 @@
+"""DiffKD on P2 to P6 of COCO: Mask R-CNN R50-FPN 1x from Detectron2's ViTDet-B; needs Detectron2's main branch."""
+
+from detectron2.config import LazyCall as L
+
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
+
+from ..common.data.coco_mask import dataloader
+from ..common.distill.coco import coco_points
+from ..common.models.vitdet import vitdet_teacher
+from ..common.models.zoo import zoo_model
+from ..common.strategies.coco_1x import distill, lr_multiplier, optimizer, train
+
+model = L(DistilledModel)(
+    student=zoo_model("COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x"),
+    teacher=vitdet_teacher(),
+    points=coco_points(),
+    shared_distiller=False,
+)
+dataloader.train.mapper.augmentations[0].max_size = 1024
+dataloader.test.mapper.augmentations[0].max_size = 1024
+train.output_dir = "output/coco/diffkd_mask_rcnn_r50_from_vitdet_b"

@@ -1,0 +1,6 @@
+"""COCO's objects with their masks."""
+
+from .coco import dataloader
+
+dataloader.train.mapper.use_instance_mask = True
+dataloader.evaluator.tasks = ["bbox", "segm"]

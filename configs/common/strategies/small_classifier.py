@@ -1,0 +1,8 @@
+"""Small classifiers: AdamW, a cosine over the run, bfloat16."""
+
+from ..optim import AdamW as optimizer
+from ..schedule import cosine as lr_multiplier
+from ..train import distill, train
+
+optimizer.lr, optimizer.weight_decay = 2e-3, 5e-2
+train.amp.dtype = "bfloat16"

@@ -1,0 +1,13 @@
+"""Train the two-stage student of `shapes` alone: Faster R-CNN on a slim ResNet-18, 800 iterations."""
+
+from detectron2.config import LazyCall as L
+
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
+
+from ..common.data.shapes import dataloader
+from ..common.models.slim_faster_rcnn import slim_faster_rcnn
+from ..common.strategies.from_scratch import distill, lr_multiplier, optimizer, train
+
+model = L(DistilledModel)(student=slim_faster_rcnn(18, width=32, channels=64), points=[], shared_distiller=False)
+train.max_iter = train.eval_period = train.checkpointer.period = 800
+train.output_dir = "output/shapes/alone_faster_rcnn_r18"

@@ -1,0 +1,9 @@
+"""DiffKD on P3 to P5 of `shapes`: Faster R-CNN slim R18 from the RetinaNet slim R50 of assets/."""
+
+from ..common.distill.fpn import diffkd_points
+from ..common.teacher import teacher_trained_by
+from .alone_faster_rcnn_r18 import dataloader, distill, lr_multiplier, model, optimizer, train
+
+model.teacher = teacher_trained_by("teacher_retinanet_r50.py", weights="assets/shapes_teacher_r50.pth")
+model.points = diffkd_points(["p3", "p4", "p5"], student_channels=64, teacher_channels=96, weight=1.0)
+train.output_dir = "output/shapes/diffkd_faster_rcnn_r18_from_retinanet"
