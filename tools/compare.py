@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Train one student by several methods and seeds, side by side, and say which helps, how surely, at what price.
 
-python tools/compare.py --config-file configs/shapes/diffkd_retinanet_r18.py --methods alone,mimic,diffkd --seeds 1,2,3 \\
-    --output output/compare train.max_iter=1000
+python tools/compare.py --config-file configs/shapes/diffkd_retinanet_r18.py --methods alone,mimic,diffkd \\
+    --seeds 1,2,3 --output output/compare train.max_iter=1000
 python tools/compare.py ... --arm strong="model.points.0.weight=9 model.points.1.weight=9"
 python tools/report.py output/compare
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Write what runs did into one HTML file that needs nothing else: tables, curves, predictions, the denoising strip.
 
-python tools/report.py output/compare                         # of compare.py
-python tools/report.py output/shapes/diffkd_retinanet_r18 --config-file configs/shapes/diffkd_retinanet_r18.py    # of train_net.py
+python tools/report.py output/compare
+python tools/report.py output/shapes/diffkd_retinanet_r18 --config-file configs/shapes/diffkd_retinanet_r18.py
 
 An OUTPUT is a folder of compare.py or of train_net.py. The pictures of a single run need the words of train_net.py
 that made it; those of a comparison are known.
