@@ -87,7 +87,8 @@ def sections_of(group: Group) -> list[Section]:
         result.pictures = [picture(f"{task} by size and class", f, "Dots are seeds.") for task, f in figures if f]
     else:
         result.tables = [results_table(member) for member in group.members]
-    curves = Section("Training", "One seed of each arm." if group.summary else "")
+    curves = Section("Training", "Values are what Detectron2 logs: medians over the last 20 iterations.")
+    curves.text += " One seed of each arm." if group.summary else ""
     curves.pictures.append(picture("Task loss and learning rate", training_figure(group.members)))
     curves.pictures += [picture(title, figure) for title, figure in distillation_figures(group.members)]
     strips, similarity = feature_parts(group.members)

@@ -90,10 +90,11 @@ def _lines_figure(found: dict[str, dict[str, tuple]], log: bool) -> Figure:
     def draw(axis: Axes, i: int) -> None:
         for label, (x, y) in found[names[i]].items():
             axis.plot(x, y, label=label, marker="." if len(x) < 20 else None)
-        if log and all(v > 0 for _, y in found[names[i]].values() for v in y):
+        values = [v for _, y in found[names[i]].values() for v in y]
+        if log and min(values) > 0 and max(values) > 10 * min(values):
             axis.set_yscale("log")
         axis.set_xlabel("iteration", fontsize=8)
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
 
     return panels(names, draw)
 
