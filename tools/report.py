@@ -79,7 +79,7 @@ def picture(title: str, content: Figure | np.ndarray, note: str = "") -> Picture
 
 def sections_of(group: Group) -> list[Section]:
     """Return everything that is known of one OUTPUT."""
-    result = Section(f"Result: {group.folder.name}")
+    result = Section(f"Result: {group.name}")
     if group.summary:
         result.text = f"Trained by: {' '.join(group.summary['command'])}"
         result.tables = tables(group.summary)
@@ -142,16 +142,17 @@ def pair_of_students(group: Group) -> list[Member]:
 
 
 def write_report(path: Path, groups: list[Group], pictures: Path | None = None) -> None:
-    """Write the HTML file, and each picture as a file of its own where a folder is named."""
-    folder = jinja2.FileSystemLoader(Path(__file__).parent)
-    template = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True).get_template("report.html.j2")
-    sections = [section for group in groups for section in sections_of(group)]
-    title = "Distillation report: " + ", ".join(group.folder.name for group in groups)
-    path.write_text(template.render(title=title, sections=sections), encoding="utf-8")
-    if pictures:
-        pictures.mkdir(parents=True, exist_ok=True)
-        for shown in (p for section in sections for p in section.pictures):
-            (pictures / shown.file_name).write_bytes(shown.data)
+    """Write the HTML file, and where a folder is named each picture as a file; of several groups in `1`, `2`, ..."""
+    templates = jinja2.FileSystemLoader(Path(__file__).parent)
+    template = jinja2.Environment(loader=templates, autoescape=True, trim_blocks=True).get_template("report.html.j2")
+    sections = [sections_of(group) for group in groups]
+    title = "Distillation report: " + ", ".join(group.name for group in groups)
+    path.write_text(template.render(title=title, sections=sum(sections, [])), encoding="utf-8")
+    for i, of_group in enumerate(sections, start=1) if pictures else ():
+        folder = pictures if len(groups) == 1 else pictures / str(i)
+        folder.mkdir(parents=True, exist_ok=True)
+        for shown in (p for section in of_group for p in section.pictures):
+            (folder / shown.file_name).write_bytes(shown.data)
 
 
 def main() -> None:

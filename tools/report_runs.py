@@ -33,6 +33,10 @@ class Group:
     members: list[Member]
 
     @property
+    def name(self) -> str:
+        return self.folder.name if self.summary else self.members[0].name
+
+    @property
     def teacher(self) -> Path:
         return self.folder / "teacher"
 
@@ -56,7 +60,7 @@ def read_group(folder: Path, words: list[str]) -> Group:
         ]
         return Group(folder, summary, members)
     if (folder / "metrics.json").exists():
-        return Group(folder, None, [Member(folder.name, folder, words)])
+        return Group(folder, None, [Member(f"{folder.parent.name}/{folder.name}", folder, words)])
     raise UserError(f"{folder} holds neither compare.json nor metrics.json")
 
 

@@ -84,7 +84,7 @@ def test_report_of_a_single_run(compare, comparison, tmp_path):
     read = Read((tmp_path / "report.html").read_text())
     ap = json.loads((run / "results.json").read_text())["bbox"]["AP"]
     assert ["bbox", "AP", "" if ap is None else f"{ap:.2f}"] in read.rows
-    assert any(row[:1] == ["seed_1"] and len(row) == 7 for row in read.rows)  # similarity at three levels, twice
+    assert any(row[:1] == ["diffkd/seed_1"] and len(row) == 7 for row in read.rows)  # similarity at three levels, twice
     check_pictures(read.sources)
 
 
