@@ -94,7 +94,7 @@ def sections_of(group: Group) -> list[Section]:
     strips, similarity = feature_parts(group.members)
     features = Section("What the distiller sees", tables=[similarity] if similarity else [])
     note = (
-        "Colours are the three main axes of the teacher's latent, on one scale per row. cos and CKA compare with the "
+        "Colours are the three main axes of the teacher's latent, on one scale per level. cos and CKA compare with the "
         "teacher over the batch."
     )
     features.pictures = [picture(f"Denoising strip: {name}", figure, note) for name, figure in strips]

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 FONT, FONT_SCALE, PAD = cv2.FONT_HERSHEY_SIMPLEX, 0.45, 3
+ASCENT, DESCENT = 11, 4  # pixels of a line of this font above and below its baseline, whatever its letters
 PANEL = 360  # pixels of a panel's shorter side at least, and of its longer side at most twice that
 
 Rectangle = tuple[int, int, int, int]  # x0, y0, x1, y1
@@ -116,15 +117,14 @@ def titled(panel: np.ndarray, title: str) -> np.ndarray:
 
 def text_size(text: str) -> tuple[int, int]:
     """Return (width, height) in pixels of a label with its margin."""
-    (width, height), baseline = cv2.getTextSize(text, FONT, FONT_SCALE, 1)
-    return width + 2 * PAD, height + baseline + 2 * PAD
+    width = cv2.getTextSize(text, FONT, FONT_SCALE, 1)[0][0]
+    return width + 2 * PAD, ASCENT + DESCENT + 2 * PAD
 
 
 def write_text(panel: np.ndarray, text: str, place: Rectangle, ground: tuple[int, int, int]) -> None:
     """Write a label on a rectangle of a BGR colour, in black or in white, whichever can be read."""
     x0, y0, x1, y1 = place
     cv2.rectangle(panel, (x0, y0), (x1 - 1, y1 - 1), ground, -1)
-    baseline = cv2.getTextSize(text, FONT, FONT_SCALE, 1)[1]
     bright = 0.114 * ground[0] + 0.587 * ground[1] + 0.299 * ground[2] > 110  # luma of BGR
     ink = (0, 0, 0) if bright else (255, 255, 255)
-    cv2.putText(panel, text, (x0 + PAD, y1 - PAD - baseline), FONT, FONT_SCALE, ink, 1, cv2.LINE_AA)
+    cv2.putText(panel, text, (x0 + PAD, y1 - PAD - DESCENT), FONT, FONT_SCALE, ink, 1, cv2.LINE_AA)

@@ -99,8 +99,8 @@ def has_strip(pair: Pair) -> bool:
 def strip(pairs: dict[str, Pair], images: Sequence[np.ndarray]) -> Figure | None:
     """Draw each image with each level: PCA colours of all steps, with their similarity to the teacher.
 
-    The colours of a row have one scale, the teacher's. Cosine similarity and CKA are of the whole batch, since few
-    positions make CKA high for any pair.
+    The colours of a level have one scale, the teacher's. Axes, cosine similarity and CKA are of the whole batch, since
+    few positions make CKA high for any pair.
 
     Args:
         pairs: from `distiller_inputs`, by level.
@@ -122,8 +122,8 @@ def strip(pairs: dict[str, Pair], images: Sequence[np.ndarray]) -> Figure | None
 
 
 def _fill_row(row: np.ndarray, steps: Steps, mask: Tensor | None, i: int, image: np.ndarray, name: str) -> None:
-    colours = CommonColours(steps[-1][1][i])
     target = positions(steps[-1][1], mask)
+    colours = CommonColours(target)
     for axis in row:
         axis.set_xticks([])
         axis.set_yticks([])

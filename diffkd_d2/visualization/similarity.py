@@ -39,11 +39,10 @@ class CommonColours:
     """Colours by the three main axes of one feature, on one scale for all that are painted with it.
 
     Args:
-        reference: (C, H, W), the feature whose axes and range are taken; C is at least 1.
+        rows: (P, C), the vectors whose axes and range are taken.
     """
 
-    def __init__(self, reference: Tensor):
-        rows = positions(reference[None])
+    def __init__(self, rows: Tensor):
         self.mean = rows.mean(dim=0)
         axes = torch.linalg.svd(rows - self.mean, full_matrices=False).Vh[:3]
         # An axis has no direction: let its largest entry be positive.
@@ -52,7 +51,7 @@ class CommonColours:
         self.low, self.high = values.quantile(0.02, dim=0), values.quantile(0.98, dim=0)
 
     def __call__(self, feature: Tensor) -> Tensor:
-        """Return an RGB image (H, W, 3) in [0, 1] of a feature (C, H, W) of the reference's channels."""
+        """Return an RGB image (H, W, 3) in [0, 1] of a feature (C, H, W) with as many channels."""
         values = (feature.detach().float().movedim(0, -1) - self.mean) @ self.axes.T
         scaled = ((values - self.low) / (self.high - self.low).clamp(min=1e-6)).clamp(0, 1)
         return torch.nn.functional.pad(scaled, (0, 3 - scaled.shape[-1]), value=0.5)

@@ -34,7 +34,7 @@ def test_positions_leave_padding_out():
 
 def test_colours_share_one_scale():
     reference = torch.randn(6, 8, 8)
-    colours = CommonColours(reference)
+    colours = CommonColours(positions(reference[None]))
     painted = colours(reference)
     assert painted.shape == (8, 8, 3) and painted.min() == 0 and painted.max() == 1
     assert torch.equal(colours(reference.clone()), painted)
@@ -45,4 +45,4 @@ def test_colours_share_one_scale():
 
 
 def test_colours_of_fewer_than_three_channels_are_an_image():
-    assert CommonColours(torch.randn(2, 4, 4))(torch.randn(2, 4, 4)).shape == (4, 4, 3)
+    assert CommonColours(torch.randn(16, 2))(torch.randn(2, 4, 4)).shape == (4, 4, 3)
