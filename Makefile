@@ -33,8 +33,8 @@ test: $(READY) ## run every test
 test-fast: $(READY) ## run the tests that are not marked slow
 	$(PY) -m pytest tests -m 'not slow and not faults'
 
-test-faults: $(READY) ## the long part of tests/reliability: kills, leaks, fuzzing; about 20 minutes
-	$(PY) -m pytest tests/reliability -m faults -s
+test-faults: $(READY) ## the long tests of reliability: kills, leaks, fuzzing; about 25 minutes
+	$(PY) -m pytest tests -m faults -s
 
 lint: $(READY) ## check style and format
 	$(PY) -m ruff check .
