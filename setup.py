@@ -36,6 +36,7 @@ setup(
         "fvcore>=0.1.5",
         "omegaconf>=2.1",
         "hydra-core>=1.1",
+        "pydantic>=2.5",
         "pycocotools>=2.0.6",
         *opencv(),
     ],

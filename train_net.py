@@ -4,63 +4,61 @@
 python train_net.py --config-file configs/coco/diffkd_r50.py --num-gpus 8
 torchrun --nproc-per-node 2 train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py
 python train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py --eval-teacher
+python train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py --dry-run
 """
 
 import sys
 from argparse import Namespace
 from pathlib import Path
 
-import torch
-
-from diffkd_d2.errors import UserError
-
 try:
     from diffkd_d2 import _detectron2  # noqa: F401
 except ImportError as error:
     sys.exit(f"error: {error}")
 
-from detectron2.config import instantiate
-from detectron2.engine import default_setup, default_writers, hooks
+from detectron2.engine import hooks
 from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
 from omegaconf import DictConfig
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
+from diffkd_d2.checkpoint.run_folder import Run
+from diffkd_d2.engine.build import build
 from diffkd_d2.engine.compilation import compile_distillers
 from diffkd_d2.engine.config import argument_parser, load_config, parse_arguments
 from diffkd_d2.engine.evaluation import EvalHook, build_test_loader, evaluate, evaluate_teachers, write_results
 from diffkd_d2.engine.gradient_report import GradientReportHook
 from diffkd_d2.engine.guard import TooManySkippedError
 from diffkd_d2.engine.hooks import AverageHook, DistillHook, PeriodicCheckpointer
-from diffkd_d2.engine.launch import launch
+from diffkd_d2.engine.launch import launch, set_up
+from diffkd_d2.engine.loaders import build_loader
 from diffkd_d2.engine.optimizer import scale_learning_rate
+from diffkd_d2.engine.plan import log_plan
 from diffkd_d2.engine.preemption import PreemptionHook
-from diffkd_d2.engine.preflight import build_loader, check_image_format, check_points
-from diffkd_d2.engine.report import log_parameters, log_recipe
-from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook, load_weights
+from diffkd_d2.engine.preflight import preflight
+from diffkd_d2.engine.report import build_writers, log_parameters, log_recipe
+from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook
+from diffkd_d2.engine.teacher_check import report_teacher_reached
 from diffkd_d2.engine.trainer import Trainer
+from diffkd_d2.engine.weights import load_for_evaluation, load_weights, run_settings, start_folder
 from diffkd_d2.modeling.fold import fold_frozen_norms
 
 
 def do_train(args: Namespace, cfg: DictConfig) -> None:
     """Train the student and evaluate it at the end."""
     output_dir = Path(cfg.train.output_dir)
-    main = comm.is_main_process()
+    main, distill = comm.is_main_process(), cfg.distill
     seed = cfg.train.seed if cfg.train.seed >= 0 else comm.shared_random_seed()
-    model = instantiate(cfg.model).to(cfg.train.device)
+    model = build(cfg.model, "model").to(cfg.train.device)
     cfg.optimizer.params.model = model
     learning_rate = scale_learning_rate(cfg)
-    optimizer = instantiate(cfg.optimizer)
-    lr_multiplier = instantiate(cfg.lr_multiplier)
+    optimizer = build(cfg.optimizer, "optimizer")
+    lr_multiplier = build(cfg.lr_multiplier, "lr_multiplier")
 
-    check_image_format(cfg.dataloader.train, model.student)
-    loader = build_loader(cfg.dataloader.train)
-    # Build the test loader before training, so that a missing dataset fails now.
-    test_loader = build_test_loader(cfg, model.student)
+    loader, test_loader = build_loader(cfg.dataloader.train), build_test_loader(cfg, model.student)
     log_parameters(model, optimizer)
     log_recipe(cfg, learning_rate, loader, model, lr_multiplier)
-    batches = check_points(model, loader)
+    batches, maps = preflight(cfg, model, loader)
     if cfg.train.compile:
         compile_distillers(model.points)
 
@@ -76,7 +74,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         max_skipped=cfg.train.max_skipped,
         drop_distill=cfg.train.drop_distill,
     )
-    parts = {"distillers": model.points, "trainer": trainer}
+    run = Run(cfg.train.output_dir, [point.name for point in model.points], run_settings(cfg, lr_multiplier))
+    parts = {"run": run, "distillers": model.points, "trainer": trainer}
     average = None
     if cfg.train.ema_decay is not None:
         average = AverageHook(model.student, cfg.train.ema_decay, output_dir / "model_ema.pth")
@@ -91,7 +90,7 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
             results.update({f"{task}_ema": values for task, values in of_average.items()})
         return results
 
-    writers = default_writers(cfg.train.output_dir, cfg.train.max_iter) if main else []
+    writers = build_writers(cfg.train.output_dir, cfg.train.max_iter) if main and not args.dry_run else []
     eval_hook = EvalHook(cfg.train.eval_period, evaluate_student, output_dir)
     writer_hooks = [hooks.PeriodicWriter(writers, period=cfg.train.log_period)] if main else []
     trainer.register_hooks(
@@ -99,8 +98,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
             PositionHook(loader, seed, cfg.train.accumulate),
             hooks.IterationTimer(),
             hooks.LRScheduler(scheduler=lr_multiplier),
-            DistillHook(model, **cfg.distill, period=cfg.train.log_period),
-            GradientReportHook(model, cfg.distill.start_iter),
+            DistillHook(model, distill.start_iter, distill.warmup_iters, distill.stop_iter, cfg.train.log_period),
+            GradientReportHook(model, distill.start_iter),
             NormalizerHook(model.student),
             average,
             PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
@@ -113,25 +112,28 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     )
     start_iter = load_weights(cfg, model, checkpointer, trainer, resume=args.resume)
     for i, teacher in enumerate(model.teachers):  # after the student may have inherited from them
-        model.teachers[i] = fold_frozen_norms(teacher, {p.teacher for p in model.points if p.teacher_index == i})
+        captured = [path for p in model.points if p.teacher_index == i for path in p.teacher_modules]
+        model.teachers[i] = fold_frozen_norms(teacher, captured)
+    if args.dry_run:
+        log_plan(cfg, model, {"train": loader, "test": test_loader}, maps, batches, start_iter)
+        return
+    if start_iter == 0:
+        start_folder(cfg, args.resume)
     try:
         trainer.train(start_iter, cfg.train.max_iter)
     except TooManySkippedError:
         checkpointer.save(f"model_{trainer.iter:07d}", iteration=trainer.iter)
         raise
     write_results(output_dir / "results.json", results)
+    if main and model.points:
+        report_teacher_reached(results, output_dir)
 
 
 def do_test(cfg: DictConfig) -> None:
     """Evaluate the student from `train.init_checkpoint`, or from the output folder's last checkpoint."""
-    student = instantiate(cfg.model.student).to(cfg.train.device)
+    student = build(cfg.model.student, "model.student").to(cfg.train.device)
     checkpointer = Checkpointer(student, cfg.train.output_dir)
-    path = cfg.train.init_checkpoint
-    if not path and checkpointer.has_checkpoint():
-        path = checkpointer.get_checkpoint_file()
-    if not path:
-        raise UserError(f"nothing to evaluate: no train.init_checkpoint, no checkpoint in {cfg.train.output_dir}")
-    checkpointer.load(path, checkpointables=[])
+    load_for_evaluation(checkpointer, cfg.train.init_checkpoint, cfg.train.expected_missing)
     results = evaluate(cfg, student, build_test_loader(cfg, student))
     write_results(Path(cfg.train.output_dir) / "results.json", results)
 
@@ -139,10 +141,7 @@ def do_test(cfg: DictConfig) -> None:
 def main(args: Namespace) -> None:
     """Train or evaluate, in each process."""
     cfg = load_config(args.config_file, args.opts)
-    if not (args.num_gpus and torch.cuda.is_available()):
-        cfg.train.device = "cpu"
-    default_setup(cfg, args)
-    setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="diffkd_d2")
+    set_up(cfg, args)
     if args.eval_teacher:
         evaluate_teachers(cfg)
     elif args.eval_only:

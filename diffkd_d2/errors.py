@@ -1,7 +1,8 @@
-"""UserError: a mistake the user can fix. train_net.py prints its message and exits with 2."""
+"""UserError: a mistake the user can fix, shown as one line. ProjectError: a failure in a project's own code."""
 
 import difflib
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,16 +11,36 @@ class UserError(ValueError):
     """Invalid input: a file, a config key, a pairing. `train_net.py` prints it as one line and exits with 2."""
 
 
+class ProjectError(RuntimeError):
+    """Code that is not this package's failed: its message says where, and its cause has the traceback.
+
+    `train_net.py` prints the line, then the traceback, and exits with 1.
+    """
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print a UserError as one line on stderr and exit with code 2; any other exception passes."""
+    """Print a UserError as one line on stderr and exit with 2, a ProjectError with its cause and exit with 1.
+
+    Any other exception passes.
+    """
     try:
         yield
     except UserError as error:
-        # A DataLoader worker's error arrives with the worker's traceback; the message is its last line.
-        line = str(error).strip().splitlines()[-1].rpartition("UserError: ")[-1]
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {_line(error)}", file=sys.stderr)
         sys.exit(2)
+    except ProjectError as error:
+        print(f"error: {_line(error)}", file=sys.stderr)
+        if error.__cause__ is None:  # of a DataLoader's worker, whose traceback is the message
+            print(error, file=sys.stderr)
+        else:
+            traceback.print_exception(error.__cause__)
+        sys.exit(1)
+
+
+def _line(error: Exception) -> str:
+    """Return the message; a DataLoader worker's error arrives with the worker's traceback, and its last line is it."""
+    return str(error).strip().splitlines()[-1].rpartition(f"{type(error).__name__}: ")[-1]
 
 
 def nearest(name: str, names: list[str], count: int = 3) -> str:

@@ -105,6 +105,14 @@ def test_two_processes_on_gloo(small_datasets, tmp_path):
         (["dataloader.train.dataset.names=coco_2017_train"], "DETECTRON2_DATASETS"),
         (["dataloader.test.dataset.names=coco_2017_val"], "instances_val2017.json is not there"),
         (["--num-gpus", "99"], "--num-gpus 99"),
+        (["train.max_iter=abc"], "train.max_iter is 'abc'"),
+        (
+            ["optimizer.lr=1e-3x", "train.accumulate=0"],
+            "optimizer.lr is '1e-3x', expected a valid number; train.accumulate is 0",
+        ),
+        (["model.points.0.distiller.latent_channels=-1"], "latent_channels is -1, expected at least 1"),
+        (["distill.start_iter=5"], "distill.start_iter is 5, but the run ends at train.max_iter=1"),
+        (["train.output_dir=train_net.py"], "train.output_dir is 'train_net.py'"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(small_datasets, tmp_path, arguments, message):
@@ -116,3 +124,47 @@ def test_wrong_input_is_one_line_and_exit_code_2(small_datasets, tmp_path, argum
     assert len(line) == 1 and message in line[0]
     assert "Starting training" not in run.stdout + run.stderr
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    "launcher", [(sys.executable,), (sys.executable, "-m", "torch.distributed.run", "--standalone")]
+)
+def test_a_dry_run_prints_the_plan_and_trains_nothing(small_datasets, tmp_path, launcher):
+    arguments = [f"train.output_dir={tmp_path}", "distill.teacher_check=4", "--dry-run"]
+    run = train_net(small_datasets, "shapes/diffkd_retinanet_r18", *arguments, launcher=launcher)
+    assert run.returncode == 0, run.stderr[-2000:]
+    for line in (
+        "keys loaded from assets/shapes_teacher_r50.pth",
+        "the teacher has bbox AP",
+        "images of shapes_train, ",
+        "boxes per class: circle ",
+        "p3: backbone <- backbone, DiffKD, weight 5, stride 8, teacher's (8, 96, 16, 16)",
+        "optimizer group: lr 0.001",
+        "loss_kd acts in iterations 0 to 1499",
+        "nothing was trained",
+    ):
+        assert line in run.stdout, line
+    assert "Starting training" not in run.stdout
+    assert not list(tmp_path.glob("model*")) and not (tmp_path / "metrics.json").exists()
+
+
+PROJECT = """
+from detectron2.config import LazyCall as L
+from detectron2.config import LazyConfig
+
+globals().update(LazyConfig.load({config!r}))
+class Broken:
+    def __init__(self, width):
+        self.width = width["nothing"]
+model.student = L(Broken)(width=3)
+"""
+
+
+def test_an_error_in_the_code_of_a_project_keeps_its_traceback(small_datasets, tmp_path):
+    (tmp_path / "project.py").write_text(PROJECT.format(config=str(REPO / "configs/shapes/alone_retinanet_r18.py")))
+    run = train_net(small_datasets, tmp_path / "project", f"train.output_dir={tmp_path}")
+    assert run.returncode == 1
+    first = next(i for i, x in enumerate(run.stderr.splitlines()) if x.startswith("error: model: "))
+    error = run.stderr.splitlines()[first:]
+    assert "Broken: TypeError: 'int' object is not subscriptable" in error[0]
+    assert error[1].startswith("Traceback") and any("project.py" in x for x in error)

@@ -6,13 +6,13 @@ python tools/benchmark.py --config-file configs/shapes/diffkd_retinanet_r18.py -
 torchrun --nproc-per-node 2 tools/benchmark.py ...      # the same in each process, with the exchange of gradients
 
 Everything runs in one process, interleaved, `--repeats` times; medians and quartiles are reported. Weights are random:
-they do not change the cost. The teacher's norms are folded as in training. On a machine that others use too,
-`--clock cpu` counts the processor's time of this process (set OMP_NUM_THREADS=1: threads that spin count as busy).
-`train.compile=True` compiles the distillers of `distill_step`, not those of the parts.
+they do not change the cost. The teacher is folded as in training. On a machine that others use too, `--clock cpu`
+counts the processor's time of this process (set OMP_NUM_THREADS=1: threads that spin count as busy). With
+`train.compile=True` the distillers of `distill_step` are compiled, those of the parts are not.
 
 Memory is the most bytes of tensors that a step holds beyond models and inputs: on CUDA the allocator's peak, on a CPU
 the sum of torch's allocations. Calls are the kernels that a step launches on CUDA; on a CPU they are torch's operators
-that are no views, and of a compiled distiller those that it has when it is not compiled.
+but for views, and a compiled distiller counts as if it were not compiled.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from detectron2.engine.defaults import create_ddp_model
 from detectron2.structures import BitMasks, Boxes, Instances
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
+from omegaconf import DictConfig
 from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -40,13 +42,16 @@ from diffkd_d2.distillers import DiffKD, Mimic
 from diffkd_d2.engine.compilation import compile_distillers
 from diffkd_d2.engine.config import load_config
 from diffkd_d2.engine.launch import join_torchrun, leave_group
-from diffkd_d2.engine.preflight import build_loader
+from diffkd_d2.engine.loaders import build_loader
 from diffkd_d2.engine.trainer import DTYPES
 from diffkd_d2.errors import UserError, one_line_errors
+from diffkd_d2.meta_arch.capture import record_inputs
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
+from diffkd_d2.modeling.fold import fold_frozen_norms
 
 OBJECTS = 8
+STEPS = ("floor", "mimic_step", "distill_step")
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 Pair = tuple[DiffKD, torch.Tensor, torch.Tensor]
 
@@ -60,30 +65,28 @@ def synthetic_batch(count: int, height: int, width: int, classes: int) -> list[d
         boxes = torch.cat([corners, corners + 8 + torch.rand(OBJECTS, 2) * torch.tensor([width, height]) * 0.3], dim=1)
         target.gt_boxes = Boxes(boxes)
         target.gt_classes = torch.randint(classes, (OBJECTS,))
-        masks = torch.zeros(OBJECTS, height, width, dtype=torch.bool)
-        for mask, (x0, y0, x1, y1) in zip(masks, boxes.int().tolist(), strict=True):
-            mask[y0:y1, x0:x1] = True
-        target.gt_masks = BitMasks(masks)
+        x0, y0, x1, y1 = boxes[:, :, None, None].unbind(dim=1)
+        x, y = torch.arange(width), torch.arange(height)[:, None]
+        target.gt_masks = BitMasks((x0 <= x) & (x < x1) & (y0 <= y) & (y < y1))
         image = torch.randint(0, 255, (3, height, width), dtype=torch.uint8)
         sem_seg = torch.randint(classes, (height, width))
         batch.append(dict(image=image, instances=target, sem_seg=sem_seg, height=height, width=width))
     return batch
 
 
-def build(cfg, device: str) -> tuple[DistilledModel, DistilledModel]:
+def build(cfg: DictConfig, device: str) -> list[DistilledModel]:
     """Return the config's model and the same with feature mimicking at the same points; teacher weights random."""
-    teacher = instantiate(cfg.model.teacher.model)
-    student = instantiate(cfg.model.student)
-    points = [instantiate(point) for point in cfg.model.points]
+    student, points = instantiate(cfg.model.student), [instantiate(point) for point in cfg.model.points]
+    teacher = instantiate(cfg.model.teacher.model).requires_grad_(False).eval()
+    teacher = fold_frozen_norms(teacher, [path for p in points for path in p.teacher_modules])
     mimics = [
         DistillPoint(
             *(p.student, p.teacher, Mimic(p.distiller.student_channels, p.distiller.teacher_channels)),
-            **dict(key=p.key, teacher_key=p.teacher_key, name=p.name, roi=p.roi, classes=p.classes),
-            subsample=p.subsample,
+            **{name: getattr(p, name) for name in ("key", "teacher_key", "name", "roi", "classes", "subsample")},
         )
         for p in points
     ]
-    return tuple(DistilledModel(student, teacher, p).to(device).train() for p in (points, mimics))
+    return [DistilledModel(student, teacher, p).to(device).train() for p in (points, mimics)]
 
 
 def jobs(model: DistilledModel, mimic: DistilledModel, batch: list[dict], compiled: bool) -> dict[str, Callable]:
@@ -115,16 +118,10 @@ def jobs(model: DistilledModel, mimic: DistilledModel, batch: list[dict], compil
 
 def features(model: DistilledModel, batch: list[dict]) -> list[Pair]:
     """Return each DiffKD of the model with the pair of features that it gets from this batch."""
-    seen: list[Pair] = []
-    hooks = [
-        p.distiller.register_forward_pre_hook(lambda m, args: seen.append((m, args[0].detach(), args[1])))
-        for p in model.points
-    ]
-    with EventStorage():
+    found = {path: m for path, m in model.points.named_modules() if isinstance(m, DiffKD)}
+    with EventStorage(), record_inputs(model.points, found) as calls:
         model(batch)
-    for hook in hooks:
-        hook.remove()
-    return [row for row in seen if isinstance(row[0], DiffKD)]
+    return [(m, student.detach(), teacher) for path, m in found.items() for student, teacher, *_ in calls[path]]
 
 
 def parts(model: DistilledModel, seen: list[Pair]) -> dict[str, Callable[[], object]]:
@@ -136,7 +133,7 @@ def parts(model: DistilledModel, seen: list[Pair]) -> dict[str, Callable[[], obj
             sum(v for k, v in outputs.items() if k.startswith("loss_")).backward()
         model.zero_grad()
 
-    def each(part: Callable) -> Callable[[], None]:
+    def each(part: Callable) -> Callable[[], object]:
         return lambda: [part(*row) for row in seen]
 
     with torch.no_grad():
@@ -181,26 +178,19 @@ def peak_memory(job: Callable, device: str, dtype: torch.dtype | None) -> int:
             return torch.cuda.max_memory_allocated() - before
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
             job()
-    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
-    held = most = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        held += event.nbytes()
-        most = max(most, held)
-    return most
+    events = sorted(profile.profiler.kineto_results.events(), key=lambda e: e.start_ns())
+    return max(accumulate(e.nbytes() for e in events if e.name() == "[memory]"), default=0)
 
 
 class CountCalls(TorchDispatchMode):
     """Counts the operators that run inside the block and are no views."""
 
-    def __enter__(self) -> "CountCalls":
-        """Start at zero."""
-        self.calls = 0
-        return super().__enter__()
+    calls = 0
 
-    def __torch_dispatch__(self, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_dispatch__(self, function: Any, types: tuple, args: tuple = (), kwargs: dict | None = None) -> Any:
         """Run an operator and count it."""
-        returned = [x.alias_info for x in function._schema.returns]
-        self.calls += not any(alias is not None and not alias.is_write for alias in returned)
+        aliases = [returned.alias_info for returned in function._schema.returns]
+        self.calls += not any(alias is not None and not alias.is_write for alias in aliases)
         return function(*args, **(kwargs or {}))
 
 
@@ -222,44 +212,41 @@ def _synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
+def take_batch(args: argparse.Namespace, cfg: DictConfig) -> tuple[list[dict], dict]:
+    """Return a batch and what the report says of it: the size of synthetic images, or how long the loader takes."""
+    if not args.loader:
+        height, width = (int(n) for n in args.size.split("x"))
+        return synthetic_batch(args.batch, height, width, classes=3), {"size": args.size}
+    batches, waits = iter(build_loader(cfg.dataloader.train)), []
+    for _ in range(args.repeats + 1):
+        start = time.perf_counter()
+        batch = next(batches)
+        waits.append(time.perf_counter() - start)
+    return batch, {"loader_seconds_per_batch": statistics.median(waits[1:])}
+
+
 def run(args: argparse.Namespace) -> dict:
     """Measure; return the report."""
     torch.manual_seed(0)
     cfg = load_config(args.config_file, args.opts)
     if not len(cfg.model.points):
         raise UserError(f"{args.config_file} distils nothing: there is no step to compare with the floor")
-    model, mimic = build(cfg, args.device)
-    dtype = DTYPES.get(args.amp)
     report: dict = {name: getattr(args, name) for name in ("device", "amp", "clock")}
     report |= {"config": args.config_file, "threads": torch.get_num_threads(), "processes": comm.get_world_size()}
-    report["compile"] = cfg.train.compile
-    if args.device == "cuda":
-        report["gpu"] = torch.cuda.get_device_name()
-    if args.loader:
-        batches = iter(build_loader(cfg.dataloader.train))
-        waits = []
-        for _ in range(args.repeats + 1):
-            start = time.perf_counter()
-            batch = next(batches)
-            waits.append(time.perf_counter() - start)
-        report["loader_seconds_per_batch"] = statistics.median(waits[1:])
-    else:
-        batch = synthetic_batch(args.batch, *map(int, args.size.split("x")), classes=3)
-        report["size"] = args.size
-    report["batch"] = len(batch)
-    seen = features(model, batch)
-    work = {**jobs(model, mimic, batch, cfg.train.compile), **parts(model, seen)}
+    report |= {"compile": cfg.train.compile, "gpu": torch.cuda.get_device_name() if args.device == "cuda" else None}
+    model, mimic = build(cfg, args.device)
+    batch, about_batch = take_batch(args, cfg)
+    report |= {"batch": len(batch), **about_batch}
+    work = {**jobs(model, mimic, batch, cfg.train.compile), **parts(model, features(model, batch))}
+    dtype = DTYPES.get(args.amp)
     seconds = measure(work, args.repeats, args.device, dtype, CLOCKS[args.clock])
-    report["medians"] = {name: statistics.median(times) for name, times in seconds.items()}
+    report["medians"] = medians = {name: statistics.median(times) for name, times in seconds.items()}
     report["quartiles"] = {name: statistics.quantiles(times, n=4)[::2] for name, times in seconds.items()}
-    medians = report["medians"]
-    ratios = [a / b for a, b in zip(seconds["distill_step"], seconds["floor"], strict=True)]
-    report["ratio_to_floor"] = statistics.median(ratios)
-    report["mimic_ratio_to_floor"] = medians["mimic_step"] / medians["floor"]
+    for name, of in (("ratio_to_floor", "distill_step"), ("mimic_ratio_to_floor", "mimic_step")):
+        report[name] = statistics.median(a / b for a, b in zip(seconds[of], seconds["floor"], strict=True))
     report["images_per_second"] = len(batch) / medians["distill_step"]
-    steps = {name: work[name] for name in ("floor", "mimic_step", "distill_step")}
-    report["memory"] = {name: peak_memory(job, args.device, dtype) for name, job in steps.items()}
-    report["calls"] = {name: count_calls(job, args.device, dtype) for name, job in steps.items()}
+    for name, count in (("memory", peak_memory), ("calls", count_calls)):
+        report[name] = {step: count(work[step], args.device, dtype) for step in STEPS}
     report["memory_ratio_to_floor"] = report["memory"]["distill_step"] / report["memory"]["floor"]
     if args.loader:
         report["bottleneck"] = "loader" if report["loader_seconds_per_batch"] > medians["distill_step"] else "model"
@@ -267,7 +254,7 @@ def run(args: argparse.Namespace) -> dict:
 
 
 def main() -> None:
-    """Parse the command line, measure, print, write."""
+    """Parse the command line, measure, report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config-file", required=True)
     parser.add_argument("--size", default="320x448", help="HxW of synthetic images")
@@ -276,7 +263,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
     parser.add_argument("--amp", choices=[*DTYPES], help="autocast to this type")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--clock", default="wall", choices=[*CLOCKS])
+    parser.add_argument("--clock", default="wall", choices=CLOCKS)
     parser.add_argument("--json", type=Path, help="write the report here")
     parser.add_argument("opts", nargs="*", help="key=value overrides of the config")
     args = parser.parse_args()
@@ -287,20 +274,22 @@ def main() -> None:
         main_process = comm.is_main_process()
         if "LOCAL_RANK" in os.environ:
             leave_group()
-    if not main_process:
-        return
-    for name, value in report["medians"].items():
-        low, high = report["quartiles"][name]
-        print(f"{name:28} {1e3 * value:9.1f} ms   ({1e3 * low:.1f} to {1e3 * high:.1f})")
+    if main_process:
+        write(report, args.json)
+
+
+def write(report: dict, path: Path | None) -> None:
+    """Print the report, and write it to a JSON file if there is a path."""
+    for name, (low, high) in report["quartiles"].items():
+        print(f"{name:28} {1e3 * report['medians'][name]:9.1f} ms   ({1e3 * low:.1f} to {1e3 * high:.1f})")
     print(f"{report['images_per_second']:.2f} images per second")
     for name in ("ratio_to_floor", "mimic_ratio_to_floor", "memory_ratio_to_floor"):
         print(f"{name:28} {report[name]:9.3f}")
-    for name, calls in report["calls"].items():
-        print(f"calls of {name:19} {calls:9}")
-    if args.loader:
+    print(f"{'calls':28} {report['calls']}")
+    if "bottleneck" in report:
         print(f"the bottleneck is the {report['bottleneck']}")
-    if args.json:
-        args.json.write_text(json.dumps(report, indent=2) + "\n")
+    if path:
+        path.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":

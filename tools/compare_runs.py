@@ -27,7 +27,7 @@ PROGRESS_PERIOD = 30.0
 class Run:
     """One call of train_net.py.
 
-    `words` decide its numbers and are recorded in `run.json`; `places` only say where its files go. A run is
+    `words` decide its numbers and are recorded in `words.json`; `places` only say where its files go. A run is
     finished where it has left its results.
     """
 
@@ -57,7 +57,7 @@ class Run:
         Raises:
             UserError: if the folder holds something else.
         """
-        record = self.folder / "run.json"
+        record = self.folder / "words.json"
         if record.exists():
             made_by = json.loads(record.read_text())["words"]
             if made_by != self.words:

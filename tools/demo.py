@@ -34,7 +34,8 @@ def run_demo(output: Path, iterations: int) -> None:
 
 def train_teacher(output: Path) -> None:
     """Train the teacher anew and put its weights, in float16, in the place of the shipped ones."""
-    run("train_net.py", "--config-file", TEACHER_CONFIG, f"train.output_dir={output}", "train.seed=1")
+    options = [f"train.output_dir={output}", "train.overwrite=True", "train.seed=1"]
+    run("train_net.py", "--config-file", TEACHER_CONFIG, *options)
     state = torch.load(output / "model_final.pth", weights_only=True)["model"]
     half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     torch.save({"model": half}, TEACHER)

@@ -9,7 +9,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from diffkd_d2.engine.config import load_config
-from diffkd_d2.engine.preflight import build_loader
+from diffkd_d2.engine.loaders import build_loader
 from diffkd_d2.errors import one_line_errors
 
 

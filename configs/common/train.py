@@ -2,8 +2,14 @@
 
 train = dict(
     output_dir="./output",
+    # True: checkpoints of another run in that folder are removed; else the run is refused.
+    overwrite=False,
     # Initial weights of the student: a path, detectron2:// or https://; "" trains from scratch.
     init_checkpoint="",
+    # The part of the student that it belongs to, where it is a bare backbone: "backbone.bottom_up". docs/your_model.md
+    init_prefix="",
+    # Prefixes of weights that the checkpoint of --eval-only may lack.
+    expected_missing=[],
     # After that: prefixes of weights that the student takes from the (first) teacher, such as "backbone.fpn".
     inherit=[],
     max_iter=90000,
@@ -34,4 +40,5 @@ train = dict(
 
 # The window in which the KD loss acts; see diffkd_d2/engine/hooks.py. What trains the distillers (diffusion,
 # autoencoder) runs from the first iteration, so start_iter gives them a head start.
-distill = dict(start_iter=0, warmup_iters=0, stop_iter=None)
+# teacher_check: evaluate the teacher on about so many test images before training; 0: not at all.
+distill = dict(start_iter=0, warmup_iters=0, stop_iter=None, teacher_check=0)

@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import pickle
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,7 +12,7 @@ import torch
 from torch import nn
 
 from ..errors import UserError
-from .numpy_pickle import read_arrays
+from .numpy_pickle import build_arrays, read_arrays, stand_ins
 from .torch_screen import check_torch_file, tensors_in
 
 HASH_SUFFIX = ".sha256"
@@ -27,7 +29,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             data = read_arrays(path)
         else:
             check_torch_file(path)
-            data = torch.load(path, map_location="cpu", weights_only=True)
+            data = _load_torch_file(path)
     except FileNotFoundError:
         raise UserError(f"checkpoint {path} is not there") from None
     except Exception as error:  # unpicklers raise whatever the damage leads them to
@@ -41,6 +43,17 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except (ValueError, TypeError, RuntimeError) as error:  # some kinds of tensors have no storage
         raise UserError(f"cannot read checkpoint {path}: {first_line(error)}") from error
     return data
+
+
+def _load_torch_file(path: str | Path) -> Any:
+    # torch before 2.5 knows no such list; there, a file with arrays of numpy is refused.
+    admit = getattr(torch.serialization, "safe_globals", lambda _: nullcontext())
+    try:
+        with admit(stand_ins()):
+            return build_arrays(torch.load(path, map_location="cpu", weights_only=True))
+    except pickle.UnpicklingError as error:
+        # torch advises to load the file with weights_only=False, which runs what it holds.
+        raise pickle.UnpicklingError(str(error).rpartition("WeightsUnpickler error:")[2]) from error
 
 
 def write_weights(path: str | Path, model: nn.Module) -> None:

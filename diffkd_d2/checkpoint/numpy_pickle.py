@@ -1,15 +1,16 @@
-"""Read `.pkl` files of numpy arrays, Detectron2's older format, without running code from them."""
+"""Read numpy arrays and scalars, in `.pkl` files and in torch files, without running code from them."""
 
 import math
 import mmap
 import pickle
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .torch_screen import follow
+from .torch_screen import NUMPY, follow, refusal
 
 
 def read_arrays(path: str | Path) -> Any:
@@ -19,9 +20,14 @@ def read_arrays(path: str | Path) -> Any:
         ValueError or pickle.UnpicklingError: if it holds anything else, or arrays that are not what they declare.
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        follow(data, set(_ArrayUnpickler.admitted) | {(m.replace("core", "_core"), n) for m, n in _ARRAY_NAMES})
+        follow(data, {*NUMPY, ("collections", "OrderedDict")})
         data.seek(0)
-        return _unwrap(_ArrayUnpickler(data, encoding="latin1").load())
+        return build_arrays(_ArrayUnpickler(data, encoding="latin1").load())
+
+
+def stand_ins() -> list[tuple[Callable[..., Any], str]]:
+    """Return what to call in place of numpy's functions, with their full names, for `torch.serialization`."""
+    return [(_STAND_INS[key.replace("_core", "core"), name], f"{key}.{name}") for key, name in sorted(NUMPY)]
 
 
 class _Dtype:
@@ -57,53 +63,59 @@ class _Array:
         return np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C").copy()
 
 
-class _Scalar:
-    def __init__(self, dtype: _Dtype, raw: bytes | str):
-        self.dtype, self.raw = dtype, raw.encode("latin1") if isinstance(raw, str) else raw
-
-    def build(self) -> np.generic:
-        return np.frombuffer(self.raw, self.dtype.build(), count=1)[0]
+def _scalar(dtype: _Dtype, raw: bytes | str) -> float | int | bool:
+    raw = raw.encode("latin1") if isinstance(raw, str) else raw
+    if not isinstance(dtype, _Dtype):
+        raise pickle.UnpicklingError("a scalar has no type")
+    return np.frombuffer(raw, dtype.build(), count=1)[0].item()
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
-_ARRAY_NAMES = {
+_STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
     ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy.core.multiarray", "scalar"): _Scalar,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("_codecs", "encode"): _encode,
 }
 
 
 class _ArrayUnpickler(pickle.Unpickler):
     """Admit numpy arrays and plain containers, nothing else."""
 
-    admitted = {**_ARRAY_NAMES, ("collections", "OrderedDict"): OrderedDict, ("_codecs", "encode"): _encode}
+    admitted = {**_STAND_INS, ("collections", "OrderedDict"): OrderedDict}
 
     def find_class(self, module: str, name: str) -> Any:
-        module = module.replace("numpy._core", "numpy.core")
-        if (module, name) not in self.admitted:
-            raise pickle.UnpicklingError(f"it wants to run {module}.{name}")
-        return self.admitted[module, name]
+        key = module.replace("numpy._core", "numpy.core"), name
+        if key not in self.admitted:
+            raise pickle.UnpicklingError(refusal(module, name))
+        return self.admitted[key]
 
 
-def _unwrap(root: Any) -> Any:
-    """Replace the stand-ins in place; visit each container once, even if it is referenced often."""
+def build_arrays(root: Any) -> Any:
+    """Replace the stand-ins of arrays, in place but for tuples; visit each container once."""
     holder = [root]
     seen: set[int] = set()
+    tuples: dict[int, tuple[tuple, tuple]] = {}  # id -> what it was (held, so that no other object gets its id), is now
     todo: list[Any] = [holder]
+
+    def built(value: Any) -> Any:
+        if isinstance(value, _Array | _Dtype):
+            return value.build()
+        if type(value) is tuple:  # their depth is bounded by `follow`
+            if id(value) not in tuples:
+                tuples[id(value)] = value, tuple(built(x) for x in value)
+            return tuples[id(value)][1]
+        if isinstance(value, dict | list) and id(value) not in seen:
+            todo.append(value)
+        return value
+
     while todo:
         container = todo.pop()
-        if id(container) in seen:
-            continue
         seen.add(id(container))
         for key, value in list(container.items() if isinstance(container, dict) else enumerate(container)):
-            if isinstance(value, tuple):
-                value = container[key] = list(value)
-            if isinstance(value, _Array | _Scalar | _Dtype):
-                container[key] = value.build()
-            elif isinstance(value, dict | list):
-                todo.append(value)
+            container[key] = built(value)
     return holder[0]

@@ -38,6 +38,10 @@ _TORCH = {
     *_STORAGES,
     *(("torch", name) for name, value in vars(torch).items() if isinstance(value, torch.dtype)),
 }
+# What numpy writes for an array or a scalar; `numpy_pickle` reads them with functions of its own.
+NUMPY = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")} | {
+    (f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")
+}
 _UNWANTED = {"EXT1", "EXT2", "EXT4", "INST", "OBJ", "BYTEARRAY8", "NEXT_BUFFER", "READONLY_BUFFER"}
 
 
@@ -53,7 +57,7 @@ def check_torch_file(path: str | Path) -> None:
             raise ValueError("it is neither a zip archive nor a pickle of torch.save")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             # Five pickles: magic number, protocol, machine, the object, the keys of its storages.
-            storages = [s for _ in range(5) for s in follow(data, _TORCH)]
+            storages = [s for _ in range(5) for s in follow(data, _TORCH | NUMPY)]
             if sum(length * item for _, length, item in storages) > size:
                 raise ValueError("its tensors are larger than the file")
 
@@ -76,7 +80,7 @@ def _check_zip(file: BinaryIO, size: int) -> None:
         if members[pickles[0]].file_size > MAX_PICKLE_BYTES:
             raise ValueError("its data.pkl is larger than that of any model")
         folder = pickles[0].removesuffix("data.pkl")
-        for key, length, item in follow(io.BytesIO(archive.read(pickles[0])), _TORCH):
+        for key, length, item in follow(io.BytesIO(archive.read(pickles[0])), _TORCH | NUMPY):
             member = members.get(f"{folder}data/{key}")
             if member is None or member.file_size != length * item:
                 raise ValueError(f"its tensor storage {str(key)[:20]} is not there, or of another size than declared")
@@ -98,6 +102,14 @@ def follow(stream: Any, admitted: set[tuple[str, str]]) -> list[tuple[str, int, 
         raise ValueError("its pickle wants a table of entries that it does not have")
     stream.seek(end)
     return follower.storages
+
+
+def refusal(module: str, name: str) -> str:
+    """Return the words for a class or function that a checkpoint refers to and that is not looked up."""
+    return (
+        f"it refers to {module[:60]}.{name[:60]}, and only tensors, arrays and plain containers are read; where you "
+        'trust the file, write its weights anew: torch.save({"model": state_dict}, path)'
+    )
 
 
 class _Dummy:
@@ -127,7 +139,7 @@ class _Follower(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> type[_Dummy]:
         if (module, name) not in self.admitted:
-            raise pickle.UnpicklingError(f"it wants to run {module[:60]}.{name[:60]}")
+            raise pickle.UnpicklingError(refusal(module, name))
         return type("_Dummy", (_Dummy,), {"of": (module, name)})
 
     def persistent_load(self, pid: Any) -> _Dummy:

@@ -14,7 +14,7 @@ from detectron2.structures import BoxMode
 from detectron2.utils.file_io import PathManager
 from PIL import Image
 
-from ..errors import UserError
+from ..errors import ProjectError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -22,14 +22,14 @@ logger = logging.getLogger(__name__)
 MAX_ANNOTATIONS = 10_000
 
 
-def clean_records(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Leave out what cannot be trained on, and log how often for which reason.
+def clean_records(records: list[dict[str, Any]], left_out: Counter[str] | None = None) -> list[dict[str, Any]]:
+    """Leave out what cannot be trained on, log how often for which reason, and count that in `left_out` too.
 
     Left out are: annotations whose box is not finite, has no area or lies outside of the image; whose polygons have
     fewer than three points or lie far outside; whose RLE is not of the image's size; and images with more than
     `MAX_ANNOTATIONS` annotations. Records without "annotations" stay as they are.
     """
-    left_out: Counter[str] = Counter()
+    left_out = Counter() if left_out is None else left_out
     kept = [r for r in (_clean_record(record, left_out) for record in records) if r is not None]
     for reason, count in sorted(left_out.items()):
         logger.warning(f"left out of the dataset: {count} {reason}")
@@ -137,7 +137,8 @@ class NamedErrors:
         """Return what the mapper makes of the dataset dict.
 
         Raises:
-            UserError: for whatever the mapper raises.
+            UserError: for whatever a mapper of Detectron2's raises, and for files that cannot be read.
+            ProjectError: for whatever else a mapper of a project's own raises, with its traceback.
         """
         try:
             if hasattr(self.mapper, "image_format"):  # it reads by Detectron2's read_image
@@ -146,7 +147,11 @@ class NamedErrors:
         except Exception as error:
             text = (str(error).strip().splitlines() or ["no message"])[0]
             name = f"{record.get('file_name', 'without a name')} (image_id {record.get('image_id', 'none')})"
-            raise UserError(f"image {name}: {type(error).__name__}: {text}") from error
+            line = f"image {name}: {type(error).__name__}: {text}"
+            own = getattr(self.mapper, "__module__", "").split(".")[0] not in ("detectron2", "diffkd_d2")
+            if own and not isinstance(error, UserError | OSError):  # the traceback is of use to who wrote the mapper
+                raise ProjectError(f"{line} (in the mapper {self.mapper})") from error
+            raise UserError(line) from error
 
 
 def _require_8_bits(file_name: str | None) -> None:

@@ -4,6 +4,7 @@ from .. import _detectron2  # noqa: F401
 
 # isort: split
 
+from collections import Counter
 from typing import Any
 
 from detectron2.config import instantiate
@@ -19,6 +20,8 @@ from .stream import PositionedLoader
 def instantiate_loader(node: DictConfig) -> Any:
     """Instantiate the config of a loader; what is not Detectron2's, or not made of dataset dicts, is left as it is.
 
+    A loader of training dicts has them as `records`, and as `left_out` what `clean_records` has counted.
+
     Raises:
         UserError: if a COCO json does not hold what it must; see `coco_check.py`.
     """
@@ -33,6 +36,9 @@ def instantiate_loader(node: DictConfig) -> Any:
     options["mapper"] = NamedErrors(options["mapper"])
     if target is build_detection_test_loader:
         return target(**options)
-    records = clean_records(options.pop("dataset"))
+    left_out: Counter[str] = Counter()
+    records = clean_records(options.pop("dataset"), left_out)
     seeded_by_config = options.get("sampler") is not None and node.sampler.get("seed") is not None
-    return PositionedLoader(records, seed_sampler=not seeded_by_config, **options)
+    loader = PositionedLoader(records, seed_sampler=not seeded_by_config, **options)
+    loader.records, loader.left_out = records, left_out
+    return loader

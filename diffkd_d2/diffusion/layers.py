@@ -56,11 +56,11 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x (N, C, H, W), normalised."""
-        if self.training and x.numel() == x.shape[1]:
-            # Copies: autograd keeps them, and a later call of the same norm changes the statistics.
-            mean, var = self.running_mean.clone(), self.running_var.clone()
-            return F.batch_norm(x, mean, var, self.weight, self.bias, eps=self.eps)
-        return super().forward(x)
+        mean, var = self.running_mean, self.running_var
+        if not self.training or x.numel() > x.shape[1] or mean is None or var is None:
+            return super().forward(x)
+        # Copies: autograd keeps them, and a later call of the same norm changes the statistics.
+        return F.batch_norm(x, mean.clone(), var.clone(), self.weight, self.bias, eps=self.eps)
 
 
 class Bottleneck(nn.Module):

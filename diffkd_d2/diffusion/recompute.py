@@ -15,13 +15,13 @@ def recompute(module: nn.Module, *args: Tensor) -> Tensor:
         args: what it is called with.
     """
 
-    def contexts() -> tuple[AbstractContextManager, AbstractContextManager]:
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), StatisticsKept(module)
 
     return checkpoint(module, *args, use_reentrant=False, preserve_rng_state=False, context_fn=contexts)
 
 
-class StatisticsKept(AbstractContextManager):
+class StatisticsKept(AbstractContextManager[None]):
     """Within it the batch norms of a module work on copies of their statistics.
 
     It is entered anew by each backward pass through one graph; the report of gradient norms makes several.

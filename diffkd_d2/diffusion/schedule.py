@@ -1,5 +1,7 @@
 """The noise schedule of DDPM (arXiv 2006.11239) and the deterministic DDIM step (arXiv 2010.02502)."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,8 @@ class NoiseSchedule(nn.Module):
         beta_end: the same at step T - 1.
     """
 
+    alphas_cumprod: Tensor
+
     def __init__(self, num_train_timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02):
         super().__init__()
         self.num_train_timesteps = num_train_timesteps
@@ -23,7 +27,7 @@ class NoiseSchedule(nn.Module):
         self.register_buffer("alphas_cumprod", alphas_cumprod.float(), persistent=False)
 
     def add_noise(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """Jump to step t of the forward process (DDPM eq. 4): sqrt(abar) x0 + sqrt(1 - abar) noise.
+        """Jump to step t of the forward process of DDPM: sqrt(abar) x0 + sqrt(1 - abar) noise.
 
         Args:
             x0: clean sample, (N, ...).
@@ -57,5 +61,5 @@ class NoiseSchedule(nn.Module):
         """
         alpha_bar = self._alpha_bar[t]
         alpha_bar_prev = self._alpha_bar[t_prev] if t_prev >= 0 else 1.0
-        x0 = (x - (1 - alpha_bar) ** 0.5 * noise) / alpha_bar**0.5
-        return alpha_bar_prev**0.5 * x0 + (1 - alpha_bar_prev) ** 0.5 * noise
+        x0 = (x - math.sqrt(1 - alpha_bar) * noise) / math.sqrt(alpha_bar)
+        return math.sqrt(alpha_bar_prev) * x0 + math.sqrt(1 - alpha_bar_prev) * noise

@@ -20,6 +20,10 @@ class Standardize(nn.Module):
         eps: added to the variance.
     """
 
+    count: Tensor
+    mean: Tensor
+    var: Tensor
+
     def __init__(self, channels: int, eps: float = 1e-5):
         super().__init__()
         self.eps = eps

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from .layers import align_channels
 from .losses import check_channels, visible
+from .ranges import require_at_least, require_positive
 
 
 class ChannelWise(nn.Module):
@@ -15,10 +16,15 @@ class ChannelWise(nn.Module):
         student_channels: Cs.
         teacher_channels: Ct.
         tau: temperature, above 0. Published: 1 for a detector's neck or class logits, 4 for a segmentor's logits.
+
+    Raises:
+        ValueError: if an option is out of range.
     """
 
     def __init__(self, student_channels: int, teacher_channels: int, tau: float = 1.0):
         super().__init__()
+        require_at_least(1, student_channels=student_channels, teacher_channels=teacher_channels)
+        require_positive(tau=tau)
         self.student_channels, self.teacher_channels, self.tau = student_channels, teacher_channels, tau
         self.align = align_channels(student_channels, teacher_channels)
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ..diffusion import Conv1x1
 from .layers import MaskedBatchNorm2d, align_channels
 from .losses import check_channels, ones_or, visible
+from .ranges import require_at_least
 
 
 class CrossAttention(nn.Module):
@@ -18,10 +19,14 @@ class CrossAttention(nn.Module):
     Args:
         student_channels: Cs.
         teacher_channels: Ct; the attention is half as wide.
+
+    Raises:
+        ValueError: if an option is out of range.
     """
 
     def __init__(self, student_channels: int, teacher_channels: int):
         super().__init__()
+        require_at_least(1, student_channels=student_channels, teacher_channels=teacher_channels)
         self.student_channels, self.teacher_channels = student_channels, teacher_channels
         inner = max(teacher_channels // 2, 1)
         self.align = align_channels(student_channels, teacher_channels)

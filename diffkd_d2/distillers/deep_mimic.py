@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from ..diffusion import BatchNorm2d, Conv1x1, NormFactory, Standardize, channels_last
 from ..diffusion.layers import Bottleneck
 from .losses import check_channels, masked_mse, visible
+from .ranges import require_at_least
 
 
 class DeepMimic(nn.Module):
@@ -18,6 +19,9 @@ class DeepMimic(nn.Module):
         teacher_channels: Ct.
         latent_channels: width of the bottlenecks, as DiffKD's; None: Ct.
         norm: channels -> normalisation module.
+
+    Raises:
+        ValueError: if an option is out of range.
     """
 
     def __init__(
@@ -28,6 +32,9 @@ class DeepMimic(nn.Module):
         norm: NormFactory = BatchNorm2d,
     ):
         super().__init__()
+        require_at_least(
+            1, student_channels=student_channels, teacher_channels=teacher_channels, latent_channels=latent_channels
+        )
         self.student_channels, self.teacher_channels = student_channels, teacher_channels
         width = latent_channels or teacher_channels
         self.standardize = Standardize(teacher_channels)

@@ -20,6 +20,7 @@ from ..diffusion import (
 )
 from ..diffusion.recompute import recompute
 from .losses import check_channels, masked_kl, masked_mse
+from .ranges import require_at_least, require_positive
 
 
 class DiffKD(nn.Module):
@@ -39,7 +40,8 @@ class DiffKD(nn.Module):
         norm: channels -> normalisation module.
 
     Raises:
-        ValueError: if `logits` is combined with an autoencoder, or `num_function_evals` is out of range.
+        ValueError: if `logits` is combined with an autoencoder, or a number is out of range: channels are 1 at least,
+            weights 0 at least, `tau` is positive.
     """
 
     def __init__(
@@ -57,6 +59,11 @@ class DiffKD(nn.Module):
         norm: NormFactory = BatchNorm2d,
     ):
         super().__init__()
+        require_at_least(
+            1, student_channels=student_channels, teacher_channels=teacher_channels, latent_channels=latent_channels
+        )
+        require_at_least(0, kd_weight=kd_weight, diffusion_weight=diffusion_weight, ae_weight=ae_weight)
+        require_positive(tau=tau)
         if logits and latent_channels is not None:
             raise ValueError("class logits are distilled without an autoencoder: latent_channels must be None")
         self.student_channels, self.teacher_channels = student_channels, teacher_channels
@@ -88,7 +95,7 @@ class DiffKD(nn.Module):
         if student.dim() == 2:
             student, teacher = student[:, :, None, None], teacher[:, :, None, None]
         latent, losses = self.encode(channels_last(teacher), mask)
-        refined, gamma = self.refine(channels_last(student))
+        refined, gamma = self.refine(student)
         if self.logits:
             distance = masked_kl(refined, latent, self.tau, mask)
         else:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .losses import check_channels
+from .ranges import require_at_least, require_positive
 
 
 class DIST(nn.Module):
@@ -16,10 +17,15 @@ class DIST(nn.Module):
         tau: temperature of both softmaxes, above 0; the loss is multiplied by tau^2.
         inter_weight: factor on the relation of the classes within a sample (the paper's beta).
         intra_weight: factor on the relation of the samples within a class (the paper's gamma).
+
+    Raises:
+        ValueError: if `tau` is not positive or a weight is negative.
     """
 
     def __init__(self, tau: float = 1.0, inter_weight: float = 1.0, intra_weight: float = 1.0):
         super().__init__()
+        require_positive(tau=tau)
+        require_at_least(0, inter_weight=inter_weight, intra_weight=intra_weight)
         self.tau, self.inter_weight, self.intra_weight = tau, inter_weight, intra_weight
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .losses import as_maps, check_channels, masked_mean, ones_or, standardize_logits, visible
+from .ranges import require_at_least, require_positive
 
 
 class DKD(nn.Module):
@@ -16,12 +17,17 @@ class DKD(nn.Module):
             ImageNet.
         tau: temperature, above 0; both parts are multiplied by tau^2.
         standardize: give the logits of each sample mean 0 and standard deviation 1 first (arXiv 2403.01427).
+
+    Raises:
+        ValueError: if an option is out of range.
     """
 
     needs = ("labels",)
 
     def __init__(self, alpha: float = 1.0, beta: float = 0.25, tau: float = 1.0, standardize: bool = False):
         super().__init__()
+        require_at_least(0, alpha=alpha, beta=beta)
+        require_positive(tau=tau)
         self.alpha, self.beta, self.tau, self.standardize = alpha, beta, tau, standardize
 
     def forward(

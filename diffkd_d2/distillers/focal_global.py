@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from .layers import align_channels
 from .losses import check_channels, ones_or, visible
+from .ranges import require_at_least, require_positive
 
 
 class FocalGlobal(nn.Module):
@@ -23,6 +24,9 @@ class FocalGlobal(nn.Module):
         background_weight: factor on that outside of them (beta).
         attention_weight: factor on the L1 distance of the attentions (gamma).
         relation_weight: factor on the squared distance of the maps with their global context added (lambda).
+
+    Raises:
+        ValueError: if an option is out of range.
     """
 
     needs = ("boxes",)
@@ -38,6 +42,15 @@ class FocalGlobal(nn.Module):
         relation_weight: float = 5e-6,
     ):
         super().__init__()
+        require_at_least(1, student_channels=student_channels, teacher_channels=teacher_channels)
+        require_positive(temperature=temperature)
+        require_at_least(
+            0,
+            foreground_weight=foreground_weight,
+            background_weight=background_weight,
+            attention_weight=attention_weight,
+            relation_weight=relation_weight,
+        )
         self.student_channels, self.teacher_channels, self.temperature = student_channels, teacher_channels, temperature
         self.weights = (foreground_weight, background_weight, attention_weight, relation_weight)
         self.align = align_channels(student_channels, teacher_channels)

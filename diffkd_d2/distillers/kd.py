@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from .losses import as_maps, check_channels, masked_kl, standardize_logits, visible
+from .ranges import require_positive
 
 
 class KD(nn.Module):
@@ -12,10 +13,14 @@ class KD(nn.Module):
         tau: temperature, above 0.
         standardize: give the logits of each sample mean 0 and standard deviation 1 first (arXiv 2403.01427).
             Published: tau 2, weight 9.
+
+    Raises:
+        ValueError: if `tau` is not positive.
     """
 
     def __init__(self, tau: float = 4.0, standardize: bool = False):
         super().__init__()
+        require_positive(tau=tau)
         self.tau, self.standardize = tau, standardize
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from .layers import align_channels
 from .losses import check_channels, visible
+from .ranges import require_at_least
 
 
 class MaskedGenerative(nn.Module):
@@ -26,6 +27,7 @@ class MaskedGenerative(nn.Module):
 
     def __init__(self, student_channels: int, teacher_channels: int, ratio: float = 0.65, reduction: str = "sum"):
         super().__init__()
+        require_at_least(1, student_channels=student_channels, teacher_channels=teacher_channels)
         if not 0 <= ratio <= 1 or reduction not in ("sum", "mean"):
             raise ValueError(f"ratio is {ratio}, expected 0 to 1; reduction is '{reduction}', expected sum or mean")
         self.student_channels, self.teacher_channels = student_channels, teacher_channels

@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 
 from ..diffusion import Conv1x1, Standardize, channels_last
-from .losses import check_channels, masked_mse
+from .losses import check_channels, masked_mse, visible
+from .ranges import require_at_least
 
 
 class Mimic(nn.Module):
@@ -12,10 +13,14 @@ class Mimic(nn.Module):
     Args:
         student_channels: Cs.
         teacher_channels: Ct.
+
+    Raises:
+        ValueError: if one of them is below 1.
     """
 
     def __init__(self, student_channels: int, teacher_channels: int):
         super().__init__()
+        require_at_least(1, student_channels=student_channels, teacher_channels=teacher_channels)
         self.student_channels, self.teacher_channels = student_channels, teacher_channels
         self.standardize = Standardize(teacher_channels)
         self.align = Conv1x1(student_channels, teacher_channels)
@@ -33,5 +38,5 @@ class Mimic(nn.Module):
         """
         check_channels("student", student, self.student_channels)
         check_channels("teacher", teacher, self.teacher_channels)
-        target = self.standardize(channels_last(teacher), mask)
-        return {"loss_kd": masked_mse(self.align(student), target, mask)}
+        target = self.standardize(channels_last(visible(teacher, mask)), mask)
+        return {"loss_kd": masked_mse(self.align(visible(student, mask)), target, mask)}

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from .layers import align_channels
 from .losses import check_channels, ones_or, standard_deviation, visible
+from .ranges import require_at_least, require_positive
 
 
 class Pearson(nn.Module):
@@ -16,10 +17,15 @@ class Pearson(nn.Module):
         student_channels: Cs.
         teacher_channels: Ct.
         eps: added to the standard deviation.
+
+    Raises:
+        ValueError: if an option is out of range.
     """
 
     def __init__(self, student_channels: int, teacher_channels: int, eps: float = 1e-6):
         super().__init__()
+        require_at_least(1, student_channels=student_channels, teacher_channels=teacher_channels)
+        require_positive(eps=eps)
         self.student_channels, self.teacher_channels, self.eps = student_channels, teacher_channels, eps
         self.align = align_channels(student_channels, teacher_channels)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..diffusion import Conv1x1
 from .layers import MaskedBatchNorm2d
 from .losses import check_channels, ones_or, visible
+from .ranges import require_at_least
 
 POOLED = (4, 2, 1)
 
@@ -23,10 +24,20 @@ class Review(nn.Module):
         teacher_channels: Ct, of all levels.
         num_levels: L.
         inner_channels: width of the maps that are passed down.
+
+    Raises:
+        ValueError: if an option is out of range.
     """
 
     def __init__(self, student_channels: int, teacher_channels: int, num_levels: int, inner_channels: int = 256):
         super().__init__()
+        require_at_least(
+            1,
+            student_channels=student_channels,
+            teacher_channels=teacher_channels,
+            num_levels=num_levels,
+            inner_channels=inner_channels,
+        )
         self.student_channels, self.teacher_channels = student_channels, teacher_channels
         self.fusions = nn.ModuleList(
             Fusion(student_channels, inner_channels, teacher_channels, coarsest=level == num_levels - 1)

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from .losses import check_channels, visible
+from .ranges import require_at_least
 
 
 class ScoreMimic(nn.Module):
@@ -16,6 +17,9 @@ class ScoreMimic(nn.Module):
         teacher_channels: Ct.
         kernel_size: of the convolution that adapts the student's map; odd. Published: 3.
         mean_over_channels: divide by the number of channels, as the distillation of YOLO packages does.
+
+    Raises:
+        ValueError: if an option is out of range.
     """
 
     needs = ("scores",)
@@ -24,6 +28,7 @@ class ScoreMimic(nn.Module):
         self, student_channels: int, teacher_channels: int, kernel_size: int = 3, mean_over_channels: bool = False
     ):
         super().__init__()
+        require_at_least(1, student_channels=student_channels, teacher_channels=teacher_channels)
         self.student_channels, self.teacher_channels = student_channels, teacher_channels
         self.mean_over_channels = mean_over_channels
         self.align = nn.Conv2d(student_channels, teacher_channels, kernel_size, padding=kernel_size // 2)

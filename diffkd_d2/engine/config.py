@@ -1,6 +1,8 @@
 """The command line, LazyConfigs, and overrides, which are data: none decides what is called."""
 
+import builtins
 import inspect
+import os
 import re
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -11,7 +13,8 @@ from detectron2.engine import default_argument_parser
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from ..errors import UserError, nearest
+from ..errors import ProjectError, UserError, nearest
+from .schema import check_config
 
 # `_target_` names what a LazyCall calls, `extend` the functions that `yaml_model` runs: as a key, or in a value.
 _CALLED = re.compile(r"(_target_)|\b(extend)\b(?=[^=]*=)|\b(extend)['\"]?\s*:")
@@ -20,32 +23,35 @@ _RESOLVER = re.compile(r"\$\{[^}]*:")
 
 
 def argument_parser(epilog: str | None = None) -> ArgumentParser:
-    """Return Detectron2's options and `--eval-teacher`."""
+    """Return Detectron2's options, `--eval-teacher` and `--dry-run`."""
     parser = default_argument_parser(epilog=epilog)
+    next(action for action in parser._actions if action.dest == "opts").nargs = "*"  # not all that follows
     parser.add_argument("--eval-teacher", action="store_true", help="evaluate the teacher on the student's test data")
+    parser.add_argument("--dry-run", action="store_true", help="stop before the first step and print the plan")
     return parser
 
 
 def parse_arguments(parser: ArgumentParser, arguments: list[str]) -> Namespace:
     """Parse a command line, on which options may stand after overrides."""
-    return parser.parse_args(sorted(arguments, key=lambda a: "=" in a and not a.startswith("-")))
+    return parser.parse_intermixed_args(arguments)
 
 
 def load_config(path: str, overrides: list[str]) -> DictConfig:
     """Load a LazyConfig and apply `key=value` overrides.
 
     A key is one that the config has, or a keyword of what a LazyCall calls; `+key=value` adds any other. The file is
-    Python and runs; an override is data and can run nothing.
+    Python and runs; an override is data and can run nothing. A "~" in `train.output_dir` is the home folder.
 
     Raises:
-        UserError: if the file is not there or no Python, an override is no `key=value` or not data, or its key does
-            not exist.
+        UserError: if the file is not there or no Python, an override is no `key=value` or not data, its key does not
+            exist, or a value has another type or range than `schema.py` says.
+        ProjectError: if the code in the file fails.
     """
     if not Path(path).is_file():
         raise UserError(f"no config file '{path}'")
     if not path.endswith(".py"):
         raise UserError(f"'{path}' is no LazyConfig, which is a .py file (Detectron2 would run code from a YAML one)")
-    cfg = LazyConfig.load(path)
+    cfg = _run_config(path)
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals:
@@ -54,9 +60,36 @@ def load_config(path: str, overrides: list[str]) -> DictConfig:
         if not key.startswith("+"):
             _require_key(cfg, key)
     try:
-        return LazyConfig.apply_overrides(cfg, [o.removeprefix("+") for o in overrides])
+        cfg = LazyConfig.apply_overrides(cfg, [_expand_home(o.removeprefix("+")) for o in overrides])
     except Exception as error:  # hydra's parser and omegaconf each raise their own kinds
         raise UserError(f"cannot apply overrides: {str(error).splitlines()[0]}") from error
+    check_config(cfg)
+    cfg.train.output_dir = os.path.expanduser(cfg.train.output_dir)
+    return cfg
+
+
+def _expand_home(override: str) -> str:
+    """Return `key=~/path` with the home folder; the parser of overrides knows no "~"."""
+    key, _, value = override.partition("=")
+    return f"{key}='{os.path.expanduser(value)}'" if value.startswith("~") else override
+
+
+def _run_config(path: str) -> DictConfig:
+    import_before = builtins.__import__
+    try:
+        return LazyConfig.load(path)
+    except UserError:
+        raise
+    except SyntaxError as error:
+        fault = error.__cause__ or error  # Detectron2 says which file, its cause which line
+        raise UserError(f"{error.msg} line {fault.lineno}: {fault.msg}") from error
+    except Exception as error:
+        line = f"config {path}: {type(error).__name__}: {error}"
+        if isinstance(error, ImportError) and "has to exist" in str(error):  # a relative import of no file
+            raise UserError(line) from error
+        raise ProjectError(line) from error
+    finally:
+        builtins.__import__ = import_before  # Detectron2 replaces it, and leaves it so where a config fails
 
 
 def require_data(override: str) -> None:

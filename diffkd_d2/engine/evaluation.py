@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from detectron2.config import instantiate
 from detectron2.engine import hooks
 from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.evaluation.testing import flatten_results_dict
@@ -15,7 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ..errors import UserError
-from .preflight import build_loader, check_classes, check_image_format
+from ..modeling.teacher import require_loaded
+from .build import build
+from .loaders import build_loader, check_classes, check_image_format
 
 
 def build_test_loader(cfg: DictConfig, model: nn.Module) -> Iterable[Any]:
@@ -34,9 +35,26 @@ def build_test_loader(cfg: DictConfig, model: nn.Module) -> Iterable[Any]:
     return loader
 
 
+def build_teacher_loader(cfg: DictConfig, teacher: nn.Module) -> Iterable[Any]:
+    """Return the loader of the config's test data, with images in the teacher's channel order.
+
+    Raises:
+        UserError: as `build_test_loader`.
+    """
+    read = OmegaConf.select(cfg.dataloader.test, "mapper.image_format")
+    if not read:
+        return build_test_loader(cfg, teacher)
+    mapper = cfg.dataloader.test.mapper
+    mapper.image_format = getattr(teacher, "input_format", None) or read
+    try:
+        return build_test_loader(cfg, teacher)
+    finally:
+        mapper.image_format = read
+
+
 def evaluate(cfg: DictConfig, model: nn.Module, loader: Iterable[Any]) -> dict[str, Any]:
     """Evaluate a plain Detectron2 model; return Detectron2's dict of results, empty outside the main process."""
-    results = inference_on_dataset(model, loader, instantiate(cfg.dataloader.evaluator))
+    results = inference_on_dataset(model, loader, build(cfg.dataloader.evaluator, "dataloader.evaluator"))
     if comm.is_main_process():
         print_csv_format(results)
     return results
@@ -51,12 +69,10 @@ def evaluate_teachers(cfg: DictConfig) -> None:
     nodes = cfg.model.get("teacher") or []
     if not nodes:
         raise UserError("the config has no teacher to evaluate: model.teacher is empty")
-    read = OmegaConf.select(cfg.dataloader.test, "mapper.image_format")
     for i, node in enumerate([nodes] if isinstance(nodes, DictConfig) else nodes):
-        teacher = instantiate(node).to(cfg.train.device)
-        if read:
-            cfg.dataloader.test.mapper.image_format = getattr(teacher, "input_format", None) or read
-        results = evaluate(cfg, teacher, build_test_loader(cfg, teacher))
+        teacher = build(node, "model.teacher").to(cfg.train.device)
+        require_loaded([teacher])
+        results = evaluate(cfg, teacher, build_teacher_loader(cfg, teacher))
         write_results(Path(cfg.train.output_dir) / f"results_teacher{i or ''}.json", results)
 
 

@@ -5,16 +5,21 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from detectron2.engine import default_setup
 from detectron2.engine import launch as detectron2_launch
 from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+from omegaconf import DictConfig
 from torch.distributed.rendezvous import rendezvous
 from torch.multiprocessing import ProcessExitedException
 
 from ..errors import UserError, one_line_errors
 from .preemption import EXIT_CODE, pass_on_sigterm
+from .weights import claim_output_folder
 
 
 def check_gpus(wanted: int, machines: int = 1) -> None:
@@ -28,6 +33,35 @@ def check_gpus(wanted: int, machines: int = 1) -> None:
         raise UserError("--num-machines needs GPUs; without them use torchrun --nnodes")
     if wanted > max(available, 1):
         raise UserError(f"--num-gpus {wanted}, but this machine has {available}")
+
+
+def set_up(cfg: DictConfig, args: Namespace) -> None:
+    """Prepare a process for a run: its device, the output folder, the log, the seed.
+
+    Raises:
+        UserError: if nothing can be written into the output folder, or it holds another run.
+    """
+    if not (args.num_gpus and torch.cuda.is_available()):
+        cfg.train.device = "cpu"
+    make_output_dir(cfg.train.output_dir)
+    if not (args.eval_only or args.eval_teacher or args.dry_run):
+        claim_output_folder(cfg, args.resume)
+    default_setup(cfg, args)
+    setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="diffkd_d2")
+
+
+def make_output_dir(path: str) -> None:
+    """Make the folder of a run where it is not there.
+
+    Raises:
+        UserError: if it cannot be one, or nothing can be written into it.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"train.output_dir is '{path}', which cannot be a folder: {error.strerror}") from error
+    if not os.access(path, os.W_OK):
+        raise UserError(f"train.output_dir is '{path}', into which nothing can be written")
 
 
 def join_torchrun() -> None:

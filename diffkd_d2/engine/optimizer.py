@@ -57,3 +57,27 @@ def images_per_step(cfg: DictConfig) -> int | None:
         raise UserError(f"train.accumulate is {cfg.train.accumulate}, expected at least 1")
     batch = OmegaConf.select(cfg, "dataloader.train.total_batch_size")
     return None if batch is None else batch * cfg.train.accumulate
+
+
+def settings_that_differ(groups: list[dict[str, Any]], saved: list[dict[str, Any]]) -> list[str]:
+    """Compare the settings of an optimizer's groups, as the config has them, with those in a checkpoint.
+
+    Args:
+        groups: `param_groups` of the optimizer before it is restored.
+        saved: those of the checkpoint, as many.
+
+    Returns:
+        for each setting with differences words such as "lr 0.01 (config: 0.02)", each pair of values once.
+    """
+    found: dict[str, None] = {}
+    for ours, theirs in zip(groups, saved, strict=False):
+        for name, value in ours.items():
+            # The schedule moves `lr`; what it starts from is `initial_lr`, which a new optimizer has not yet.
+            before = theirs.get("initial_lr", theirs.get("lr")) if name == "lr" else theirs.get(name, value)
+            if name not in ("params", "initial_lr") and _plain(before) != _plain(value):
+                found[f"{name} {before} (config: {value})"] = None
+    return list(found)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple | list) else value

@@ -1,62 +1,82 @@
-"""Whatever can be known before the first step is checked here, before it."""
+"""Whatever can be known before the first step is checked before it: `preflight` is the list."""
 
 import itertools
 import logging
-import os
-import random
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import torch
-from detectron2.data import DatasetCatalog
-from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.utils.events import EventStorage
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
-from ..data.loaders import instantiate_loader
-from ..errors import UserError, nearest
+from ..errors import UserError
 from ..meta_arch.distilled_model import DistilledModel
+from ..modeling.teacher import require_loaded
+from .loaders import check_image_format
+from .teacher_check import check_teachers
+from .teacher_maps import Variance, report_teacher_maps, watch_teacher_maps
+from .trial import unchanged
 
 logger = logging.getLogger(__name__)
 
 
-def build_loader(node: DictConfig) -> Any:
-    """Instantiate a data loader.
+def preflight(
+    cfg: DictConfig, model: DistilledModel, loader: Iterable[Any]
+) -> tuple[Iterable[Any], dict[str, list[Variance]]]:
+    """Check, before the first step, all that can be known of a run whose parts are built; here is the list.
+
+    Args:
+        cfg: the run's config, whose values `schema.py` has checked when it was loaded.
+        model: student, teachers and points.
+        loader: of the training data.
+
+    Returns:
+        what to train on, see `check_points`; and, by the name of the point, what its distiller gets of the teacher.
 
     Raises:
-        UserError: if a dataset is unknown, its files are not there (the line names the folder and the variable), or
-            a package is missing that reads it.
+        UserError: from the first check that fails.
     """
-    root = os.environ.get("DETECTRON2_DATASETS", "datasets")
-    try:
-        return instantiate_loader(node)
-    except FileNotFoundError as error:
-        where = error.filename or str(error)
-        raise UserError(f"dataset: {where} is not there (DETECTRON2_DATASETS is '{root}')") from error
-    except ModuleNotFoundError as error:  # Detectron2 reads Cityscapes' polygons with shapely
-        raise UserError(f"dataset: its loader needs {error.name}: pip install {error.name}") from error
-    except AssertionError as error:  # Detectron2's loaders say so where files must be made first
-        raise UserError(f"dataset: {error} (DETECTRON2_DATASETS is '{root}')") from error
-    except KeyError as error:
-        if "is not registered" not in str(error):
-            raise
-        wanted = [name for name in _names(node) if name not in DatasetCatalog.list()]
-        raise UserError(f"unknown dataset {wanted}{nearest(str(wanted[0]), DatasetCatalog.list())}") from error
+    require_loaded(model.teachers)
+    check_weights(model)
+    check_window(cfg, has_points=len(model.points) > 0)
+    check_image_format(cfg.dataloader.train, model.student)
+    with watch_teacher_maps(model.points) as maps:
+        batches = check_points(model, loader)
+    report_teacher_maps(maps)
+    if cfg.distill.get("teacher_check") and model.teachers:
+        check_teachers(cfg, model.teachers)
+    return batches, maps
 
 
-def check_image_format(node: DictConfig, model: nn.Module) -> None:
-    """Compare the channel order that the loader reads with the model's; a model that states none gets the loader's.
+def check_window(cfg: DictConfig, has_points: bool) -> None:
+    """Compare the window of the KD loss with the length of the run.
 
     Raises:
-        UserError: where they differ.
+        UserError: if the window is empty, or begins when the run has ended.
     """
-    wanted, read = getattr(model, "input_format", None), OmegaConf.select(node, "mapper.image_format")
-    if wanted and read and wanted != read:
-        raise UserError(f"the model wants {wanted} images, mapper.image_format is {read}")
-    if read and not wanted:  # FCOS, SemanticSegmentor: a teacher needs to know in which order its inputs come
-        model.input_format = read
+    start, warm_up, stop = cfg.distill.start_iter, cfg.distill.warmup_iters, cfg.distill.stop_iter
+    if stop is not None and stop <= start:
+        raise UserError(f"distill.stop_iter is {stop}, expected more than distill.start_iter, {start}")
+    if not has_points:
+        return
+    if start >= cfg.train.max_iter:
+        raise UserError(f"distill.start_iter is {start}, but the run ends at train.max_iter={cfg.train.max_iter}")
+    if start + warm_up >= min(stop or cfg.train.max_iter, cfg.train.max_iter):
+        logger.warning(f"distill.warmup_iters is {warm_up}: the KD loss never reaches its full weight in this run")
+
+
+def check_weights(model: DistilledModel) -> None:
+    """Check the weight of each point.
+
+    Raises:
+        UserError: if one is negative or no number; 0 is a warning.
+    """
+    for point in model.points:
+        if not 0 <= point.weight < float("inf"):
+            raise UserError(f"point '{point.name}': its weight is {point.weight}, expected 0 or more")
+        if point.weight == 0:
+            logger.warning(f"point '{point.name}' has the weight 0: it does nothing")
 
 
 def check_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
@@ -77,20 +97,8 @@ def check_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
         return loader
     batches = iter(loader)
     first = next(batches)
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    normalizers = [(m, vars(m).get("loss_normalizer")) for m in model.modules() if isinstance(m, DenseDetector)]
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(), torch.no_grad(), EventStorage(), model.whole_teachers():
+    with unchanged(model), torch.no_grad(), EventStorage(), model.whole_teachers():
         model.train()(first)
-    random.setstate(states[0])
-    np.random.set_state(states[1])
-    for buffer, before in buffers:
-        buffer.copy_(before)
-    for module, normalizer in normalizers:
-        vars(module).pop("loss_normalizer", None)
-        if normalizer is not None:
-            module.loss_normalizer = normalizer
-    model.metrics = {}
     return loader if hasattr(loader, "start") else itertools.chain([first], batches)
 
 
@@ -102,15 +110,3 @@ def warn_of_random_weights(init_checkpoint: str, student: nn.Module) -> None:
             f"{frozen} parameters of the student are frozen, and train.init_checkpoint is empty: unless the model "
             "loads weights itself, they stay random (a YAML config's MODEL.WEIGHTS is not read)"
         )
-
-
-def _names(node: DictConfig) -> list[str]:
-    names = OmegaConf.select(node, "dataset.names", default=[])
-    return [names] if isinstance(names, str) else list(names)
-
-
-def check_classes(loader: Any, model: nn.Module) -> None:
-    """Raise UserError where a loader of labelled images has other classes than the classifier, by number."""
-    names, count = getattr(getattr(loader, "dataset", None), "classes", None), getattr(model, "num_classes", None)
-    if names is not None and count is not None and len(names) != count:
-        raise UserError(f"the dataset has {len(names)} classes, the model {count}: {', '.join(names[:5])}, ...")

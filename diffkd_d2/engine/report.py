@@ -1,10 +1,13 @@
 """What a run is about to do, in the log: learning rate, batch, length, schedule, parameters."""
 
+import importlib.util
 import logging
 from typing import Any
 
 import torch
+from detectron2.engine import default_writers
 from detectron2.utils import comm
+from detectron2.utils.events import CommonMetricPrinter, EventWriter, JSONWriter
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -12,6 +15,14 @@ from ..meta_arch.distilled_model import DistilledModel
 from .optimizer import images_per_step
 
 logger = logging.getLogger(__name__)
+
+
+def build_writers(output_dir: str, max_iter: int) -> list[EventWriter]:
+    """Return Detectron2's default writers; without TensorBoard where it is not installed, with a word on it."""
+    if importlib.util.find_spec("tensorboard") is not None:
+        return default_writers(output_dir, max_iter)
+    logger.warning("no events for TensorBoard are written: pip install tensorboard")
+    return [CommonMetricPrinter(max_iter), JSONWriter(f"{output_dir}/metrics.json")]
 
 
 def log_recipe(cfg: DictConfig, learning_rate: str, loader: Any, model: DistilledModel, schedule: Any) -> None:

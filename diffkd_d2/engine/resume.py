@@ -1,4 +1,4 @@
-"""What makes a resumed run equal to the uninterrupted one: weights, random numbers by position, the writers' memory."""
+"""What makes a resumed run equal to the uninterrupted one: random numbers by position, the writers' memory."""
 
 import json
 import os
@@ -13,17 +13,10 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.events import JSONWriter
 from fvcore.common.history_buffer import HistoryBuffer
-from omegaconf import DictConfig
 from torch import nn
 
-from ..checkpoint.checkpointer import Checkpointer
 from ..data.stream import derive_seed
-from ..errors import UserError
-from ..meta_arch.distilled_model import DistilledModel
-from ..modeling.teacher import inherit
 from .evaluation import EvalHook
-from .preflight import warn_of_random_weights
-from .trainer import Trainer
 
 WINDOW = 20  # over which Detectron2's writers smooth
 LONGEST = 1000
@@ -141,6 +134,8 @@ class MetricsHook(HookBase):
         # Left to itself it keeps a million values of each scalar; the writers look at no more than the last 1,000.
         self.trainer.storage.histories().default_factory = partial(HistoryBuffer, max_length=LONGEST)
         if self._loaded is None:
+            if self.json_writer is not None:  # what another run left, or this one before its first checkpoint
+                cut_metrics(self.path, -1)
             return
         state, storage, start = self._loaded, self.trainer.storage, self.trainer.iter
         for name, values in state["values"].items():
@@ -175,24 +170,3 @@ def cut_metrics(path: Path, last: int) -> list[dict[str, Any]]:
             kept += len(line)
     os.truncate(path, kept)
     return cut
-
-
-def load_weights(
-    cfg: DictConfig, model: DistilledModel, checkpointer: Checkpointer, trainer: Trainer, resume: bool
-) -> int:
-    """Load what a run starts from: its last checkpoint, or initial weights; return the first iteration.
-
-    Raises:
-        UserError: if a file cannot be read or does not fit, or there is no teacher to inherit from.
-    """
-    if resume and checkpointer.resume():
-        return trainer.iter + 1
-    if resume and comm.is_main_process():  # what a run wrote that died before its first checkpoint
-        cut_metrics(Path(cfg.train.output_dir) / "metrics.json", -1)
-    checkpointer.load(cfg.train.init_checkpoint, checkpointables=[])
-    if cfg.train.inherit:
-        if not model.teachers:
-            raise UserError(f"train.inherit is {list(cfg.train.inherit)}, but there is no teacher to inherit from")
-        inherit(model.student, model.teachers[0], cfg.train.inherit)
-    warn_of_random_weights(cfg.train.init_checkpoint, model.student)
-    return 0

@@ -14,6 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import UserError
 from .guard import StepGuard
+from .optimizer import settings_that_differ
+
+logger = logging.getLogger(__name__)
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -133,7 +136,13 @@ class Trainer(SimpleTrainer):
         iteration = state_dict["iteration"]
         if not isinstance(iteration, int) or not 0 <= iteration < 1 << 40:
             raise ValueError(f"the iteration is {iteration!r}")
+        # Whether the optimizer is fused is the config's choice; a checkpoint would bring its own.
+        for saved, group in zip(state_dict["optimizer"]["param_groups"], self.optimizer.param_groups, strict=False):
+            saved["fused"] = group.get("fused")
+        differ = settings_that_differ(self.optimizer.param_groups, state_dict["optimizer"]["param_groups"])
         super().load_state_dict(state_dict)
+        if differ:
+            logger.warning(f"--resume: the optimizer goes on as in the checkpoint, with {', '.join(differ)}")
         for parameter, state in self.optimizer.state.items():
             for name, value in state.items():
                 if isinstance(value, torch.Tensor) and value.dim() and value.shape != parameter.shape:

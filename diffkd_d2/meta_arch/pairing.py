@@ -131,13 +131,15 @@ def common_area(
     return pair, mask.to(student.device, non_blocking=True)
 
 
-def subsample(*maps: Tensor | None, step: int) -> list[Tensor | None]:
+def subsample(first: Tensor, *others: Tensor | None, step: int) -> list[Any]:
     """Return every `step`-th position of maps (N, C, H, W) of one size along both axes, from one random offset.
+
+    A map that is None stays None.
 
     The offset is drawn on the CPU: it is needed here, and reading it from the device would wait for the device.
     """
-    y, x = (int(torch.randint(min(step, size), ())) for size in maps[0].shape[2:])
-    return [None if m is None else m[:, :, y::step, x::step] for m in maps]
+    y, x = (int(torch.randint(min(step, size), ())) for size in first.shape[2:])
+    return [None if m is None else m[:, :, y::step, x::step] for m in (first, *others)]
 
 
 def _stride(feature: Tensor, image_size: list[int]) -> tuple[int, int]:

@@ -34,7 +34,7 @@ def fold_frozen_norms(teacher: nn.Module, captured: Iterable[str]) -> nn.Module:
     if not any(isinstance(m, DeformConv | ModulatedDeformConv) for m in folded.modules()):
         for module in folded.modules():
             if isinstance(module, nn.Conv2d):
-                module.to(memory_format=torch.channels_last)
+                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
     logger.info(f"{len(pairs)} norms of the teacher are folded into the convolutions of a copy")
     return folded
 

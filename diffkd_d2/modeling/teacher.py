@@ -6,21 +6,23 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ..checkpoint.checkpointer import Checkpointer, require_all_keys
+from ..checkpoint.checkpointer import Checkpointer, entries, first_of, require_all_keys
 from ..errors import UserError
 
 logger = logging.getLogger(__name__)
 
 
 def load_teacher(
-    model: nn.Module, weights: str, expected_missing: Sequence[str] = (), input_format: str | None = None
+    model: nn.Module, weights: str, expected_missing: Sequence[str] | str = (), input_format: str | None = None
 ) -> nn.Module:
     """Load trained weights into `model`, every key of them, and freeze it in eval mode.
 
+    The model returned has an attribute `weights_from`, which tells it from one that was never loaded.
+
     Args:
         model: any Detectron2 model, with its own pixel mean, std and channel order.
-        weights: a path, `detectron2://...` or `https://...`; Detectron2's `.pkl` and `.pth` formats.
-        expected_missing: prefixes of keys that may be missing, unexpected or of another shape.
+        weights: a path, `detectron2://...` or `https://...`; see `Checkpointer.load`.
+        expected_missing: prefixes of keys that may be missing, unexpected or of another shape; a text is one prefix.
         input_format: "BGR" or "RGB", the channel order it was trained with; None: as the model says itself
             (`model.input_format`; SemanticSegmentor and FCOS do not), else the student's.
 
@@ -29,32 +31,37 @@ def load_teacher(
     """
     if not weights:
         raise UserError("the teacher has no weights: set model.teacher.weights to its checkpoint")
+    expected = entries(expected_missing, "expected_missing")
     checkpointer = Checkpointer(model)
     checkpointer.load(weights)
-    require_all_keys(checkpointer.incompatible, f"teacher checkpoint {weights}", tuple(expected_missing))
-    state = model.state_dict()
+    require_all_keys(checkpointer.incompatible, f"teacher checkpoint {weights}", expected)
+    random = [k for k in checkpointer.incompatible.missing_keys if not k.endswith("num_batches_tracked")]
+    if random:
+        logger.warning(f"{len(random)} tensors of the teacher stay random (expected_missing): {first_of(random)}")
     if input_format is not None:
         model.input_format = input_format  # type: ignore[assignment]
+    model.weights_from = weights  # type: ignore[assignment]
     size = sum(p.numel() for p in model.parameters())
     logger.info(
-        f"Teacher {type(model).__name__}: {size / 1e6:.2f} M parameters, {len(state)} keys loaded from "
+        f"Teacher {type(model).__name__}: {size / 1e6:.2f} M parameters, {len(checkpointer.loaded)} keys loaded from "
         f"{weights} (sha256 {checkpointer.sha256[:12]})"
     )
     return model.requires_grad_(False).eval()
 
 
 @torch.no_grad()
-def inherit(student: nn.Module, teacher: nn.Module, prefixes: Sequence[str]) -> list[str]:
+def inherit(student: nn.Module, teacher: nn.Module, prefixes: Sequence[str] | str) -> list[str]:
     """Copy weights of the teacher into the student, where name and shape agree; log and return their names.
 
     Args:
         student: changed in place.
         teacher: the source.
-        prefixes: of the names to copy, such as "backbone.fpn" or "roi_heads".
+        prefixes: of the names to copy, such as "backbone.fpn" or "roi_heads"; a text is one prefix.
 
     Raises:
         UserError: if nothing under a prefix agrees.
     """
+    prefixes = entries(prefixes, "train.inherit")
     ours, theirs = student.state_dict(), teacher.state_dict()
     names = [n for n, v in ours.items() if n.startswith(tuple(prefixes)) and n in theirs and theirs[n].shape == v.shape]
     for prefix in prefixes:
@@ -65,3 +72,14 @@ def inherit(student: nn.Module, teacher: nn.Module, prefixes: Sequence[str]) -> 
     if names:
         logger.info(f"The student inherits {len(names)} tensors from the teacher: {', '.join(names)}")
     return names
+
+
+def require_loaded(teachers: Sequence[nn.Module]) -> None:
+    """Raise UserError if a teacher was built but not loaded by `load_teacher`: it would teach random outputs."""
+    for i, teacher in enumerate(teachers):
+        if not getattr(teacher, "weights_from", ""):
+            which = f"teacher {i}" if len(teachers) > 1 else "the teacher"
+            raise UserError(
+                f"{which}, a {type(teacher).__name__}, has random weights: "
+                "model.teacher must be L(load_teacher)(model=..., weights=...)"
+            )

@@ -15,20 +15,20 @@ from torch import nn
 from ..errors import UserError
 
 
-def yaml_model(config: str, opts: Sequence[Any] = (), extend: Sequence[str] = ()) -> nn.Module:
+def yaml_model(config: str, opts: Sequence[Any] = (), extend: str | Sequence[str] = ()) -> nn.Module:
     """Build the model of one of Detectron2's YAML configs, for a LazyConfig node.
 
     Args:
         config: path of a YAML file, or a name in the zoo such as "COCO-Detection/faster_rcnn_R_101_FPN_3x.yaml".
         opts: alternating keys and values that override it.
         extend: functions by their dotted names that add a project's keys before the file is read, such as
-            "detectron2.projects.deeplab.add_deeplab_config".
+            "detectron2.projects.deeplab.add_deeplab_config"; a text is one of them.
 
     Raises:
         UserError: if there is no such config, or it has no such option.
     """
     cfg = get_cfg()
-    for name in extend:
+    for name in [extend] if isinstance(extend, str) else extend:
         try:
             locate(name)(cfg)
         except ImportError as error:
@@ -41,6 +41,12 @@ def yaml_model(config: str, opts: Sequence[Any] = (), extend: Sequence[str] = ()
         raise UserError(f"no YAML config '{config}'") from error
     except yaml.YAMLError as error:
         raise UserError(f"YAML config '{config}' is not plain data: {str(error).splitlines()[0]}") from error
+    except KeyError as error:  # yacs
+        key = str(error.args[0]).rpartition("key: ")[-1]
+        raise UserError(
+            f"YAML config '{config}' has the key {key}, which Detectron2 does not know: name the project's function "
+            "that adds it in extend, such as extend=['detectron2.projects.deeplab.add_deeplab_config']"
+        ) from error
     except RuntimeError as error:
         raise UserError(f"no YAML config '{config}': neither a file nor a name in Detectron2's zoo") from error
     # A LazyConfig hands over lists of its own kind, which a YAML config takes for a wrong type.
@@ -53,7 +59,9 @@ def yaml_model(config: str, opts: Sequence[Any] = (), extend: Sequence[str] = ()
     cfg.MODEL.DEVICE = "cpu"
     try:
         model = build_model(cfg)
-    except KeyError as error:  # of a registry
+    except KeyError as error:
+        if "registry" not in str(error):
+            raise
         raise UserError(f"{config} with opts {opts}: {error.args[0]}") from error
     model.input_format = cfg.INPUT.FORMAT
     return model

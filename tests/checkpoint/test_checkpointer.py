@@ -69,7 +69,9 @@ def test_a_teacher_without_weights_is_an_error(tmp_path):
 def test_resume_wants_every_key(tmp_path):
     Checkpointer(nn.Linear(3, 2), str(tmp_path)).save("model_0000001")
     assert Checkpointer(nn.Linear(3, 2), str(tmp_path)).resume()
-    with pytest.raises(UserError, match="missing"):
+    with pytest.raises(UserError, match="1 unexpected: bias"):
+        Checkpointer(nn.Linear(3, 2, bias=False), str(tmp_path)).resume()
+    with pytest.raises(UserError, match="none of 2 tensors"):
         Checkpointer(nn.Sequential(nn.Linear(3, 2)), str(tmp_path)).resume()
 
 

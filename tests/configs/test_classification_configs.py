@@ -7,8 +7,8 @@ import torch
 from detectron2.config import instantiate
 from leaves import LEAVES, is_classifier, load
 
+from diffkd_d2.engine.loaders import check_classes
 from diffkd_d2.engine.optimizer import scale_learning_rate
-from diffkd_d2.engine.preflight import check_classes
 from diffkd_d2.engine.report import log_recipe
 from diffkd_d2.errors import UserError
 from diffkd_d2.meta_arch.capture import capture

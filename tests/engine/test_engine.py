@@ -17,8 +17,8 @@ from diffkd_d2.distillers import Mimic
 from diffkd_d2.engine.hooks import AverageHook, DistillHook
 from diffkd_d2.engine.optimizer import distill_optimizer_params
 from diffkd_d2.engine.preflight import check_points, warn_of_random_weights
-from diffkd_d2.engine.resume import load_weights
 from diffkd_d2.engine.trainer import Trainer
+from diffkd_d2.engine.weights import load_weights
 from diffkd_d2.errors import UserError
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
@@ -143,7 +143,7 @@ def test_a_student_inherits_where_shapes_agree():
 def test_a_resumed_run_inherits_nothing(resume, inherited, tmp_path, caplog):
     student, teacher = nn.Linear(2, 2), nn.Linear(2, 2)
     model = SimpleNamespace(student=student, teachers=[teacher])
-    cfg = OmegaConf.create(dict(train=dict(init_checkpoint="", inherit=["w"], output_dir=str(tmp_path))))
+    cfg = OmegaConf.create(dict(train=dict(init_checkpoint="", inherit="w", output_dir=str(tmp_path))))
     checkpointer = SimpleNamespace(resume=lambda: True, load=lambda *_, **__: None)
     with caplog.at_level("INFO", logger="diffkd_d2.modeling.teacher"):
         first = load_weights(cfg, model, checkpointer, SimpleNamespace(iter=4), resume)

@@ -18,7 +18,7 @@ from detectron2.data.datasets import register_coco_instances
 from PIL import Image
 from pycocotools import mask
 
-from diffkd_d2.engine.preflight import build_loader
+from diffkd_d2.engine.loaders import build_loader
 from diffkd_d2.errors import UserError
 
 NAME = "fuzzed_coco"

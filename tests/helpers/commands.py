@@ -11,7 +11,8 @@ SMALL = ["train.eval_period=0", "train.log_period=1", "dataloader.train.num_work
 
 
 def train_net(datasets, config, *arguments, launcher=(sys.executable,)):
-    command = [*launcher, "train_net.py", "--config-file", f"configs/{config}.py", *arguments, *SMALL]
+    path = REPO / "configs" / f"{config}.py"
+    command = [*launcher, "train_net.py", "--config-file", str(path), *arguments, *SMALL]
     env = dict(os.environ, DETECTRON2_DATASETS=str(datasets), OMP_NUM_THREADS="1")
     return subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, timeout=300, check=False)
 

@@ -243,10 +243,8 @@ def weights() -> Iterator[tuple[str, bytes]]:
     yield "a whole module", saved(small_net())
 
 
-def arrays(canary: Path) -> Iterator[tuple[str, bytes]]:
-    """`.pkl` files."""
-    for name, program in programs(canary):
-        yield name, program
+def arrays() -> Iterator[tuple[str, bytes]]:
+    """Pickles of numpy arrays that are not what they say."""
     array = pickle.dumps({"model": {"0.weight": np.zeros((4, 3, 3, 3), "f4")}, "__author__": "x"}, protocol=2)
     # Protocol 2 writes a shape of four with a mark and a tuple.
     shape = b"(K\x04K\x03K\x03K\x03t"
@@ -258,6 +256,11 @@ def arrays(canary: Path) -> Iterator[tuple[str, bytes]]:
         ("a text", b"(X\x01\x00\x00\x00aK\x03K\x03K\x03t"),
     ):
         yield f"array shape of {name}", array.replace(shape, new)
+    for number in (b"K\x01", b"X\x02\x00\x00\x00f8", b"N", b"}"):
+        scalar = b"cnumpy.core.multiarray\nscalar\n(" + number + b"X\x08\x00\x00\x00abcdefghtR"
+        yield f"scalar of {number[:1]!r}", b"\x80\x02}X\x05\x00\x00\x00model" + scalar + b"s."
+    wide = b"K\x01" + b"q\x00" + b"".join(b"0(" + b"h%c" % i * 500 + b"tq%c" % (i + 1) for i in range(9))
+    yield "tuples of 500, nine deep", b"\x80\x02}X\x05\x00\x00\x00model" + wide + b"s."
     for code in ("O8", "V0", "S4", "M8", "c8", "f3", "|", "(2,)f4", "f4,f4", "{'names':[]}"):
         text = b"X" + struct.pack("<I", len(code)) + code.encode()
         yield f"array of {code}", array.replace(b"X\x02\x00\x00\x00f4", text)
@@ -274,8 +277,9 @@ def arrays(canary: Path) -> Iterator[tuple[str, bytes]]:
 def make_corpus(folder: Path, canary: Path) -> list[tuple[str, Path]]:
     """Write all of them; return their names and paths."""
     found = []
-    kinds = [(".pth", ((n, with_pickle(p)) for n, p in programs(canary))), (".pth", tensors()), (".pth", legacy())]
-    for suffix, files in [*kinds, (".pth", weights()), (".pkl", arrays(canary))]:
+    pickles = [*programs(canary), *arrays()]
+    kinds = [(".pth", ((n, with_pickle(p)) for n, p in pickles)), (".pth", tensors()), (".pth", legacy())]
+    for suffix, files in [*kinds, (".pth", weights()), (".pkl", iter(pickles))]:
         for name, content in files:
             path = folder / f"{len(found):04d}{suffix}"
             path.write_bytes(content)

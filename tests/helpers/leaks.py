@@ -81,7 +81,7 @@ def main() -> None:
     meter = Meter()
     register = Trainer.register_hooks
     Trainer.register_hooks = lambda trainer, hooks: register(trainer, [*hooks, meter])
-    train_net.do_train(Namespace(resume=False), cfg)
+    train_net.do_train(Namespace(resume=False, dry_run=False), cfg)
     report = {"slopes_per_1000_iterations": slopes(meter.rows), "rows": meter.rows}
     (Path(out) / "leaks.json").write_text(json.dumps(report, indent=1))
     print(json.dumps(report["slopes_per_1000_iterations"], indent=1), meter.rows[0], meter.rows[-1], sep="\n")

@@ -15,7 +15,7 @@ from torch import nn
 from diffkd_d2.distillers import diffkd
 from diffkd_d2.engine.config import load_config
 from diffkd_d2.engine.launch import join_torchrun, leave_group
-from diffkd_d2.engine.preflight import build_loader
+from diffkd_d2.engine.loaders import build_loader
 from diffkd_d2.modeling.norm import norm_layer
 
 

@@ -69,7 +69,7 @@ def main() -> None:
             node.opts.extend(["INPUT.CROP.SIZE", args.crop])
     torch.save({"model": instantiate(models[1]).state_dict()}, args.out / "teacher.pth")
     cfg.model.teacher.weights = str(args.out / "teacher.pth")
-    do_train(Namespace(resume=False), cfg)
+    do_train(Namespace(resume=False, dry_run=False), cfg)
 
 
 if __name__ == "__main__":

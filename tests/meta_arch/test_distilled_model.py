@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from diffkd_d2.distillers import DiffKD, Mimic
-from diffkd_d2.engine.preflight import check_image_format
+from diffkd_d2.engine.loaders import check_image_format
 from diffkd_d2.errors import UserError
 from diffkd_d2.meta_arch.capture import capture
 from diffkd_d2.meta_arch.distill_point import DistillPoint

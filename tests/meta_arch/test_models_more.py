@@ -9,6 +9,7 @@ from detectron2.config import LazyCall as L
 from detectron2.config import instantiate
 from detectron2.layers import ShapeSpec
 from detectron2.model_zoo import get_config
+from small_models import BACKBONE, DEEPLAB, RCNN_C5, deeplab_v3, fcos
 
 from diffkd_d2.distillers import DiffKD
 from diffkd_d2.evaluation.third_party import provide_panopticapi
@@ -16,21 +17,6 @@ from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.modeling.yaml_model import yaml_model
 
 ON_MAIN = importlib.util.find_spec("detectron2.modeling.backbone.vit") is not None
-DEEPLAB = "detectron2.projects.deeplab.add_deeplab_config"
-BACKBONE = [
-    *("MODEL.RESNETS.NORM", "BN", "MODEL.BACKBONE.FREEZE_AT", 0, "MODEL.RESNETS.STEM_OUT_CHANNELS", 16),
-    *("MODEL.RESNETS.WIDTH_PER_GROUP", 8, "MODEL.RESNETS.RES2_OUT_CHANNELS", 16, "MODEL.RESNETS.RES5_DILATION", 2),
-    *("MODEL.BACKBONE.NAME", "build_resnet_deeplab_backbone", "DATASETS.TRAIN", ("no_dataset",)),
-    *("MODEL.SEM_SEG_HEAD.ASPP_CHANNELS", 16, "MODEL.SEM_SEG_HEAD.CONVS_DIM", 16, "MODEL.SEM_SEG_HEAD.NORM", "BN"),
-    *("MODEL.SEM_SEG_HEAD.NUM_CLASSES", CLASSES, "MODEL.SEM_SEG_HEAD.ASPP_DILATIONS", [1, 2, 3]),
-]
-RCNN_C5 = "COCO-Detection/faster_rcnn_R_50_DC5_1x.yaml"
-
-
-def deeplab_v3() -> torch.nn.Module:
-    head = ("MODEL.SEM_SEG_HEAD.NAME", "DeepLabV3Head", "MODEL.SEM_SEG_HEAD.IN_FEATURES", ["res5"])
-    options = [*BACKBONE, *head, "MODEL.SEM_SEG_HEAD.COMMON_STRIDE", 16, "MODEL.META_ARCHITECTURE", "SemanticSegmentor"]
-    return yaml_model(RCNN_C5, options, extend=[DEEPLAB])
 
 
 def deeplab_v3_plus() -> torch.nn.Module:
@@ -61,16 +47,6 @@ def point_rend() -> torch.nn.Module:
     options += [f"{head}.POINT_HEAD_ON", True, "MODEL.POINT_HEAD.NUM_CLASSES", CLASSES]
     options += ["MODEL.POINT_HEAD.FC_DIM", 16, "MODEL.POINT_HEAD.IN_FEATURES", ["p2"]]
     return yaml_model(MASK, options, extend=["detectron2.projects.point_rend.add_pointrend_config"])
-
-
-def fcos() -> torch.nn.Module:
-    model = get_config("common/models/fcos.py").model
-    model.backbone.bottom_up.freeze_at = 0
-    model.num_classes, model.head.conv_dims = CLASSES, [FPN]
-    model.backbone.out_channels = model.backbone.top_block.in_channels = model.backbone.top_block.out_channels = FPN
-    model.head.input_shape = [ShapeSpec(channels=FPN)] * 5
-    model.backbone.bottom_up.stages.depth, model.backbone.bottom_up.stages.norm = 50, "BN"
-    return instantiate(model)
 
 
 def vitdet() -> torch.nn.Module:

@@ -55,7 +55,8 @@ def test_the_program_ends_with_one_line_and_code_2(key, tiny_datasets, tmp_path)
     torch.save({"model": state}, tmp_path / "model_0000001.pth")
     (tmp_path / "last_checkpoint").write_text("model_0000001.pth")
     options = [key] if key == "--resume" else [f"{key}={tmp_path / 'model_0000001.pth'}"]
-    words = command(tmp_path, "train.max_iter=1", *options)
+    # Without --resume, a folder that holds a checkpoint is refused for that.
+    words = command(tmp_path if key == "--resume" else tmp_path / "out", "train.max_iter=1", *options)
     run = subprocess.run(
         words, cwd=REPO, env=environment(tiny_datasets), capture_output=True, text=True, timeout=200, check=False
     )

@@ -34,7 +34,7 @@ def test_the_report_has_every_part(launcher, tmp_path):
     words = ["--size", "64x96", "--batch", "2", "--repeats", "2", "--json", str(tmp_path / "out.json")]
     run = benchmark("diffkd_retinanet_r18", *words, launcher=launcher)
     assert run.returncode == 0, run.stderr[-2000:]
-    assert run.stdout.count("ratio_to_floor   ") == 3  # once, whatever the number of processes; of mimic; of memory
+    assert run.stdout.count("ratio_to_floor  ") == 3  # once, whatever the number of processes; of mimic; of memory
     report = json.loads((tmp_path / "out.json").read_text())
     assert report["processes"] == (1 if launcher is ALONE else 2)
     names = {"student_step", "teacher_forward", "floor", "mimic_step", "distill_step", "one_sampling_step"}

@@ -1,0 +1,151 @@
+"""The output folder of a run: which run it belongs to, so that no other run's checkpoints are taken for its own."""
+
+import json
+import logging
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from detectron2.utils import comm
+from torch import nn
+
+from ..errors import UserError
+from .files import hash_of, write_whole
+
+logger = logging.getLogger(__name__)
+
+RUN_FILE = "run.json"
+
+
+class Run:
+    """What tells one run from another; a checkpointable, so that each checkpoint has its id.
+
+    Args:
+        folder: the run's output folder, claimed by `claim_folder`.
+        points: names of the distillation points, in their order; those of a checkpoint must be the same.
+        settings: name -> value of what a checkpoint does not restore; on resume these count, and those that were
+            others in the checkpoint are logged.
+    """
+
+    def __init__(self, folder: str | Path, points: Iterable[str] = (), settings: Mapping[str, Any] | None = None):
+        self.id = read_run_id(folder)
+        self.points, self.settings = list(points), dict(settings or {})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return id, points and settings."""
+        return {"id": self.id, "points": self.points, "settings": self.settings}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over the id and log which settings are others now."""
+        self.id = state["id"]
+        for name, value in self.settings.items():
+            before = state["settings"].get(name, value)
+            if before != value:
+                logger.warning(f"--resume: {name} is {value}, in the checkpoint {before}: {value} counts")
+
+    def check_points(self, state: dict[str, Any]) -> None:
+        """Raise UserError if the points of a checkpoint are others, or in another order."""
+        if list(state["points"]) != self.points:
+            raise UserError(
+                f"--resume: the points are {', '.join(self.points) or 'none'}; "
+                f"in the checkpoint they are {', '.join(state['points']) or 'none'}"
+            )
+
+
+def read_run_id(folder: str | Path) -> str | None:
+    """Return the id in a folder's `run.json`; None if there is none, as in folders of before there were ids.
+
+    Raises:
+        UserError: if the file is no such record.
+    """
+    path = Path(folder) / RUN_FILE
+    if not path.is_file():
+        return None
+    try:
+        return str(json.loads(path.read_text())["id"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged: it holds no id of a run") from error
+
+
+def check_run(data: Mapping[str, Any], run: str | None, source: str | Path) -> None:
+    """Raise UserError if a checkpoint is of another run than `run`; None: any may be."""
+    record = data.get("run")
+    of_run = record.get("id") if isinstance(record, dict) else None
+    if run and of_run != run:
+        raise UserError(f"checkpoint {source} is of run {of_run or 'without an id'}, {RUN_FILE} names {run}")
+
+
+def claim_folder(folder: str | Path, resume: bool, overwrite: bool = False, reads: Iterable[str] = ()) -> None:
+    """Make a folder that of a new run: write its `run.json`. On resume, one that was used stays as it is.
+
+    Checkpoints of the run before stay until `clear_folder`, but `Checkpointer.resume` takes none of them any more.
+
+    Args:
+        folder: the output folder.
+        resume: whether `--resume` was given.
+        overwrite: whether checkpoints of another run may be there.
+        reads: files that the new run reads, such as its teacher's weights.
+
+    Raises:
+        UserError: if there are checkpoints without `resume` or `overwrite`, or the run reads one that would go.
+    """
+    used = checkpoints_in(folder)
+    if used and not resume:
+        if not overwrite:
+            raise UserError(
+                f"train.output_dir '{folder}' holds checkpoints of another run ({used[-1].name}): go on with it by "
+                "--resume, choose another folder, or let train.overwrite=True remove them"
+            )
+        for path in {Path(x).resolve() for x in reads} & {x.resolve() for x in used}:
+            raise UserError(f"train.overwrite=True would remove {path}, which this run reads")
+    if comm.is_main_process() and (not resume or not used) and not (resume and read_run_id(folder)):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"id": uuid.uuid4().hex[:12]}) + "\n"
+        write_whole(Path(folder) / RUN_FILE, lambda file: file.write(line.encode()))
+
+
+def checkpoints_in(folder: str | Path) -> list[Path]:
+    """Return the checkpoints that runs wrote into a folder."""
+    names = ("model_[0-9]*.pth", "model_final.pth", "model_ema.pth")
+    return sorted(path for name in names for path in Path(folder).glob(name))
+
+
+def clear_folder(folder: str | Path) -> None:
+    """Remove the checkpoints of the run before, their hashes, the pointer to the last one and its results."""
+    (Path(folder) / "last_checkpoint").unlink(missing_ok=True)
+    (Path(folder) / "results.json").unlink(missing_ok=True)
+    for path in checkpoints_in(folder):
+        path.unlink(missing_ok=True)
+        hash_of(path).unlink(missing_ok=True)
+
+
+def check_parts(data: Mapping[str, Any], parts: Mapping[str, Any], source: str) -> None:
+    """Compare what a checkpoint holds beside the model with what is to be restored of it.
+
+    Raises:
+        UserError: if a part is missing, or the tensors of a module (the distillers) differ in name or shape.
+    """
+    for name, part in parts.items():
+        if name == "run" and name not in data:  # a checkpoint of before there were ids
+            part.id = None
+        elif name == "run":
+            part.check_points(data[name])
+        elif name == "ema" and name not in data:
+            logger.warning(f"--resume: {source} has no average of the student: it begins anew")
+        elif name not in data:
+            raise UserError(f"--resume: {source} has no '{name}'; as weights alone it can be train.init_checkpoint")
+        elif isinstance(part, nn.Module) and isinstance(data[name], dict):
+            ours, theirs = part.state_dict(), data[name]
+            wrong = [k for k in (*ours, *theirs) if _shape(ours.get(k)) != _shape(theirs.get(k))]
+            if wrong:
+                labels = {i: getattr(child, "name", i) for i, child in part.named_children()}
+                where = dict.fromkeys(labels.get(k.partition(".")[0], k.partition(".")[0]) for k in wrong)
+                raise UserError(
+                    f"--resume: {name} of {source} are of another kind at {', '.join(map(str, where))}: {wrong[0]} is "
+                    f"{_shape(theirs.get(wrong[0]))} in the checkpoint, {_shape(ours.get(wrong[0]))} here"
+                )
+
+
+def _shape(tensor: Any) -> tuple[int, ...] | str:
+    return tuple(tensor.shape) if hasattr(tensor, "shape") else "not there"

@@ -1,0 +1,223 @@
+"""Types and ranges of what a config sets: one table for `configs/common`, annotations for what this package calls."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from detectron2.utils.registry import locate
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
+from torch import nn
+
+from ..errors import UserError, nearest
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Closed(BaseModel):
+    """Options that train_net.py alone reads: another name is a mistake."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Open(BaseModel):
+    """Options of something that a config calls: what is not in the table is the callee's own matter."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+
+class Amp(Closed):
+    dtype: Literal["float16", "bfloat16"] | None
+
+
+class CheckpointerOptions(Closed):
+    period: PositiveInt
+    max_to_keep: PositiveInt | None
+
+
+class Train(Closed):
+    """`configs/common/train.py`, where a comment explains each."""
+
+    output_dir: Annotated[str, Field(min_length=1)]
+    overwrite: bool = False
+    init_checkpoint: str
+    init_prefix: str = ""
+    expected_missing: list[str] | str = []
+    inherit: list[str] | str
+    max_iter: PositiveInt
+    seed: Annotated[int, Field(ge=-1, lt=2**63)]
+    amp: Amp
+    compile: bool
+    clip_norm: PositiveFloat | None
+    accumulate: PositiveInt
+    lr_reference_batch: PositiveInt | None
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None
+    max_skipped: PositiveInt
+    drop_distill: bool
+    ddp: dict[str, Any]
+    checkpointer: CheckpointerOptions
+    eval_period: NonNegativeInt
+    log_period: PositiveInt
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
+
+
+class Distill(Closed):
+    """The window of `loss_kd`, and how many images the teacher is tried on."""
+
+    start_iter: NonNegativeInt
+    warmup_iters: NonNegativeInt
+    stop_iter: PositiveInt | None
+    teacher_check: NonNegativeInt = 0
+
+
+class OptimizerParams(Open):
+    distiller_lr_factor: NonNegativeFloat = 1.0
+    weight_decay_norm: NonNegativeFloat | None = None
+    weight_decay_bias: NonNegativeFloat | None = None
+
+
+class Optimizer(Open):
+    """`configs/common/optim.py`."""
+
+    lr: PositiveFloat | None = None
+    momentum: NonNegativeFloat = 0.0
+    weight_decay: NonNegativeFloat = 0.0
+    params: OptimizerParams
+
+
+class Curve(Open):
+    start_value: NonNegativeFloat = 1.0
+    end_value: NonNegativeFloat = 0.0
+    base_value: NonNegativeFloat = 1.0
+    power: NonNegativeFloat = 1.0
+
+
+class Schedule(Open):
+    """`configs/common/schedule.py`; the lengths are fractions of the run."""
+
+    warmup_length: Fraction = 0.0
+    warmup_factor: Fraction = 0.0
+    warmup_method: Literal["linear", "constant"] = "linear"
+    scheduler: Curve = Curve()
+
+
+class Loader(Open):
+    """`configs/common/data`."""
+
+    total_batch_size: PositiveInt = 1
+    batch_size: PositiveInt = 1
+    num_workers: NonNegativeInt = 0
+    num_repeats: PositiveInt = 1
+    max_corrupt: Fraction = 0.0
+
+
+class Dataloader(Open):
+    train: Loader
+    test: Loader
+    evaluator: Any
+
+
+class Config(Open):
+    """What a config defines."""
+
+    model: dict[str, Any]
+    dataloader: Dataloader
+    optimizer: Optimizer
+    lr_multiplier: Schedule
+    train: Train
+    distill: Distill
+
+
+def check_config(cfg: DictConfig) -> None:
+    """Check the types and ranges of a whole config.
+
+    Raises:
+        UserError: in one line that names all that is wrong: a part that is missing, a value of another type or out of
+            its range, an option of `train` or `distill` that nobody reads, a reference to nothing.
+    """
+    try:
+        parts = {name: OmegaConf.to_container(cfg[name], resolve=True) for name in Config.model_fields if name in cfg}
+    except OmegaConfBaseException as error:
+        raise UserError(f"the config: {str(error).splitlines()[0]} ({error.full_key})") from error
+    except ValueError as error:  # a part that is no dict
+        raise UserError(f"the config's model, dataloader and the like are dicts: {error}") from error
+    try:
+        Config.model_validate(parts)
+    except ValidationError as error:
+        lines = dict.fromkeys(_line(fault) for fault in error.errors())
+        raise UserError("the config: " + "; ".join(lines)) from error
+    faults = list(_faults_of_calls(cfg, ""))
+    if faults:
+        raise UserError("the config: " + "; ".join(faults))
+
+
+def _line(fault: Any) -> str:
+    path = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "missing":
+        return f"{path} is missing"
+    if fault["type"] == "extra_forbidden":
+        part = {"train": Train, "distill": Distill}.get(str(fault["loc"][0]), Train)
+        return f"nothing reads {path}{nearest(str(fault['loc'][-1]), list(part.model_fields))}"
+    if "[" in str(fault["loc"][-1]) or fault["loc"][-1] == "str":  # which of several types it is not
+        path = path.rpartition(".")[0]
+    return f"{path} is {fault['input']!r}, {_expected(fault)}"
+
+
+def _expected(fault: Any) -> str:
+    return fault["msg"].replace("Input should be", "expected").replace("String should", "expected a text to")
+
+
+def _faults_of_calls(node: Any, path: str) -> Iterator[str]:
+    """Compare the arguments of this package's LazyCalls with the annotations of what they call."""
+    if isinstance(node, ListConfig):
+        children: Any = enumerate(node)
+    elif isinstance(node, DictConfig):
+        children = ((key, node[key]) for key in node if not OmegaConf.is_missing(node, key))
+    else:
+        return
+    annotations = _annotations(node)
+    for key, value in children:
+        where = f"{path}.{key}" if path else str(key)
+        yield from _faults_of_calls(value, where)
+        if annotations.get(key) is nn.Module and not isinstance(value, nn.Module) and not _calls(value):
+            yield f"{where} is {value!r}, expected what builds a module, L(...)(...)"
+        if key in annotations and _is_plain(annotations[key]) and not _calls(value):
+            value = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+            try:
+                TypeAdapter(annotations[key], config=ConfigDict(strict=True)).validate_python(value)
+            except ValidationError as error:
+                expected = " or ".join(dict.fromkeys(_expected(fault) for fault in error.errors()))
+                yield f"{where} is {value!r}, {expected}"
+
+
+def _annotations(node: Any) -> dict[str, Any]:
+    target = node.get("_target_") if isinstance(node, DictConfig) else None
+    target = locate(target) if isinstance(target, str) else target
+    if not str(getattr(target, "__module__", "")).startswith("diffkd_d2."):
+        return {}
+    parameters = inspect.signature(target).parameters.values()
+    return {p.name: p.annotation for p in parameters if p.kind is not p.VAR_KEYWORD}
+
+
+def _is_plain(annotation: Any) -> bool:
+    """Whether an annotation is made of numbers, texts, lists and the like alone, which a config can write."""
+    if get_origin(annotation) is not None or get_args(annotation):
+        return "collections.abc.Callable" not in str(annotation) and all(map(_is_plain, get_args(annotation)))
+    return annotation in (int, float, str, bool, type(None), Ellipsis)
+
+
+def _calls(value: Any) -> bool:
+    if isinstance(value, DictConfig):
+        return "_target_" in value or any(_calls(v) for v in value.values())
+    return isinstance(value, ListConfig) and any(map(_calls, value))

@@ -1,0 +1,132 @@
+"""Is the teacher a teacher? Its metrics on a few images before the run, and the student's beside them at the end."""
+
+import inspect
+import json
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators, inference_on_dataset
+from detectron2.utils import comm
+from omegaconf import DictConfig
+from torch import nn
+
+from .build import build
+from .evaluation import build_teacher_loader, write_results
+
+logger = logging.getLogger(__name__)
+
+MAIN_METRICS = ("AP", "mIoU", "PQ", "top1")  # of Detectron2's evaluators and TopKEvaluator, in percent
+FULL, SAMPLE = "results_teacher.json", "results_teacher_check.json"
+
+
+def check_teachers(cfg: DictConfig, teachers: Sequence[nn.Module]) -> None:
+    """Evaluate the teachers on `distill.teacher_check` test images; warn of one that knows next to nothing.
+
+    The results of the first are kept in the output folder for `report_teacher_reached`.
+    """
+    for i, teacher in enumerate(teachers):
+        results = evaluate_sample(cfg, teacher, build_teacher_loader(cfg, teacher), cfg.distill.teacher_check)
+        if i == 0:
+            write_results(Path(cfg.train.output_dir) / SAMPLE, results)
+        if comm.is_main_process():
+            report_teacher(results, getattr(teacher, "num_classes", None))
+
+
+def evaluate_sample(cfg: DictConfig, model: nn.Module, loader: Iterable[Any], count: int) -> dict[str, Any]:
+    """Evaluate a model on the first `count` images of a loader; return Detectron2's dict of results.
+
+    An evaluator that compares with the whole dataset whatever it was shown (panoptic quality) is left out.
+    """
+    evaluator = build(cfg.dataloader.evaluator, "dataloader.evaluator")
+    parts = evaluator._evaluators if isinstance(evaluator, DatasetEvaluators) else [evaluator]
+    parts = [SampleEvaluator(part) for part in parts if not type(part).__name__.startswith("COCOPanoptic")]
+    if not parts:
+        logger.warning("distill.teacher_check: panoptic quality cannot be measured on a part of the images")
+        return {}
+    share = -(-count // comm.get_world_size())
+    return inference_on_dataset(model, FirstImages(loader, share), DatasetEvaluators(parts))
+
+
+class FirstImages:
+    """The first batches of a loader, up to about `count` images."""
+
+    def __init__(self, loader: Any, count: int):
+        size = getattr(getattr(loader, "loader", loader), "batch_size", None) or 1
+        self.loader, self.batches = loader, min(-(-count // size), len(loader))
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(iter(self.loader), self.batches)
+
+
+class SampleEvaluator(DatasetEvaluator):
+    """Let COCOEvaluator judge the images that it was shown alone; other evaluators do so by themselves."""
+
+    def __init__(self, evaluator: DatasetEvaluator):
+        self.evaluator, self.seen = evaluator, []
+
+    def reset(self) -> None:
+        """Forget the images."""
+        self.seen = []
+        self.evaluator.reset()
+
+    def process(self, inputs: Any, outputs: Any) -> None:
+        """Pass on, and note the images."""
+        self.seen += [x["image_id"] for x in inputs if "image_id" in x] if isinstance(inputs, list) else []
+        self.evaluator.process(inputs, outputs)
+
+    def evaluate(self) -> Any:
+        """Evaluate on the images of all processes."""
+        if "img_ids" not in inspect.signature(self.evaluator.evaluate).parameters:
+            return self.evaluator.evaluate()
+        return self.evaluator.evaluate(img_ids=sorted(sum(comm.all_gather(self.seen), [])))
+
+
+def report_teacher(results: dict[str, Any], num_classes: int | None) -> None:
+    """Log the teacher's main metrics, with a warning where they say that it has learnt nothing.
+
+    Args:
+        results: Detectron2's dict of results.
+        num_classes: of a classifier, whose top-1 is compared with twice chance.
+    """
+    for task, (name, value) in main_metrics(results).items():
+        least = 200 / num_classes if name == "top1" and num_classes else 1.0
+        line = f"distill.teacher_check: the teacher has {task} {name} {value:.2f}"
+        if value < least:
+            logger.warning(
+                f"{'!' * 20} {line}, less than {least:g}: IT HAS NOTHING TO TEACH. Right weights? Right data?"
+            )
+        else:
+            logger.info(line)
+
+
+def report_teacher_reached(results: dict[str, Any], output_dir: Path) -> None:
+    """Log where the student's metrics have reached the teacher's, if they are known.
+
+    They are known from `--eval-teacher` or `distill.teacher_check` in this output folder; nothing is evaluated for it.
+    """
+    path = next((output_dir / name for name in (FULL, SAMPLE) if (output_dir / name).exists()), None)
+    if path is None:
+        return
+    teacher = main_metrics(json.loads(path.read_text()))
+    for task, (name, value) in main_metrics(results).items():
+        if task in teacher and value >= teacher[task][1]:
+            logger.warning(
+                f"the student has reached its teacher: {task} {name} {value:.2f}, the teacher's {teacher[task][1]:.2f} "
+                f"({path.name}). A teacher that is hardly better has little to teach"
+            )
+
+
+def main_metrics(results: dict[str, Any]) -> dict[str, tuple[str, float]]:
+    """Return the main metric of each task that has a known one, in percent: task -> (name, value)."""
+    found = {}
+    for task, values in results.items():
+        name = next((n for n in MAIN_METRICS if isinstance(values, dict) and values.get(n) is not None), None)
+        if name is not None:
+            found[task] = (name, float(values[name]))
+    return found

@@ -1,0 +1,95 @@
+"""What a run starts from: its last checkpoint or initial weights; what an evaluation loads."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.utils import comm
+from omegaconf import DictConfig, OmegaConf
+
+from ..checkpoint.checkpointer import Checkpointer, entries, require_all_keys
+from ..checkpoint.run_folder import claim_folder, clear_folder
+from ..errors import UserError
+from ..meta_arch.distilled_model import DistilledModel
+from ..modeling.teacher import inherit
+from .optimizer import images_per_step
+from .preflight import warn_of_random_weights
+from .resume import cut_metrics
+from .trainer import Trainer
+
+
+def claim_output_folder(cfg: DictConfig, resume: bool) -> None:
+    """Make `train.output_dir` that of a new run, or leave it as it is where the run is resumed; see `claim_folder`."""
+    reads = [text for text in _texts(OmegaConf.to_container(cfg, resolve=False)) if text.endswith(".pth")]
+    claim_folder(cfg.train.output_dir, resume, cfg.train.get("overwrite", False), reads)
+
+
+def _texts(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, dict | list):
+        for value in node.values() if isinstance(node, dict) else node:
+            yield from _texts(value)
+
+
+def run_settings(cfg: DictConfig, schedule: Any) -> dict[str, Any]:
+    """Return what decides over a run and is in no state that a checkpoint restores: on resume the config's counts."""
+    train = cfg.train
+    return {
+        "train.max_iter": train.max_iter,
+        "the schedule at each tenth": ", ".join(f"{schedule(i / 10):.6g}" for i in range(10)),
+        "the number of images per step": images_per_step(cfg),
+        "train.clip_norm": train.clip_norm,
+        "train.amp.dtype": train.amp.dtype,
+        "train.ema_decay": train.ema_decay,
+    }
+
+
+def load_weights(
+    cfg: DictConfig, model: DistilledModel, checkpointer: Checkpointer, trainer: Trainer, resume: bool
+) -> int:
+    """Load what a run starts from: its last checkpoint, or initial weights; return the first iteration.
+
+    Raises:
+        UserError: if a file cannot be read or does not fit, or there is no teacher to inherit from.
+    """
+    if resume and checkpointer.resume():
+        return trainer.iter + 1
+    init, prefix = cfg.train.init_checkpoint, cfg.train.get("init_prefix") or ""
+    if prefix and not init:
+        raise UserError(f"train.init_prefix is '{prefix}', but train.init_checkpoint is empty")
+    checkpointer.load(init, checkpointables=[], prefix=prefix)
+    inherited = entries(cfg.train.inherit, "train.inherit")
+    if inherited:
+        if not model.teachers:
+            raise UserError(f"train.inherit is {inherited}, but there is no teacher to inherit from")
+        inherit(model.student, model.teachers[0], inherited)
+    warn_of_random_weights(init, model.student)
+    return 0
+
+
+def start_folder(cfg: DictConfig, resume: bool) -> None:
+    """Remove from the output folder what a run left that ended before its first checkpoint, or that is overwritten."""
+    if comm.is_main_process():
+        if cfg.train.get("overwrite") and not resume:
+            clear_folder(cfg.train.output_dir)
+        cut_metrics(Path(cfg.train.output_dir) / "metrics.json", -1)
+
+
+def load_for_evaluation(checkpointer: Checkpointer, path: str, expected_missing: Sequence[str] | str = ()) -> None:
+    """Load the weights that are evaluated, every key of them.
+
+    Args:
+        checkpointer: of the model.
+        path: the checkpoint; "" takes the last one in the output folder.
+        expected_missing: prefixes of keys that may be missing, unexpected or of another shape.
+
+    Raises:
+        UserError: if there is no checkpoint, or a key does not fit.
+    """
+    if not path and checkpointer.has_checkpoint():
+        path = checkpointer.get_checkpoint_file()
+    if not path:
+        raise UserError(f"nothing to evaluate: no train.init_checkpoint, no checkpoint in {checkpointer.save_dir}")
+    checkpointer.load(path, checkpointables=[])
+    require_all_keys(checkpointer.incompatible, path, expected_missing)

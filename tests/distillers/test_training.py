@@ -1,0 +1,56 @@
+"""Every method trains a model that fits it: padding, autocast, several processes, and the same draws after a resume."""
+
+import copy
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from method_points import FAMILIES, train
+from nets import images
+from one_of_two import small_model, train_in_one_process
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_all_methods_of_a_family(family):
+    train(family)
+
+
+# FCOS's own loss of boxes does not bear bfloat16 (fvcore's giou_loss).
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "FCOS"])
+def test_all_methods_of_a_family_under_autocast(family):
+    with torch.autocast("cpu", torch.bfloat16):
+        train(family)
+
+
+@pytest.mark.slow
+def test_two_processes_stay_equal(tmp_path):
+    mp.spawn(train_in_one_process, args=(str(tmp_path),), nprocs=2)
+    one, other = (torch.load(tmp_path / f"{rank}.pth", weights_only=False) for rank in (0, 1))
+    assert one.keys() == other.keys() and all(torch.equal(v, other[k]) for k, v in one.items())
+
+
+def test_what_is_erased_is_a_function_of_the_seed():
+    """Each step is seeded by its iteration, so that a resumed run draws what the whole run drew."""
+    batches = [images((16, 24), (24, 16)) for _ in range(4)]
+
+    def train(model, optimizer, steps):
+        for step in steps:
+            torch.manual_seed(step)
+            optimizer.zero_grad()
+            sum(model(batches[step]).values()).backward()
+            optimizer.step()
+
+    model = small_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
+    train(model, optimizer, range(2))
+    kept = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    train(model, optimizer, range(2, 4))
+    resumed = small_model()
+    resumed.teachers[0].load_state_dict(model.teachers[0].state_dict())
+    resumed.load_state_dict(kept[0])
+    again = torch.optim.SGD(resumed.parameters(), lr=1e-4, momentum=0.9)
+    again.load_state_dict(kept[1])
+    train(resumed, again, range(2, 4))
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in resumed.state_dict().items())
+    erased = {name: p.grad for name, p in model.named_parameters() if "generation" in name}
+    assert erased and all(g.any() for g in erased.values())

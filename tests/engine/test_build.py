@@ -1,0 +1,105 @@
+"""What fails while a config is built: one line for a wrong argument, a project's own traceback under one line."""
+
+import pytest
+import torch
+from detectron2.config import LazyCall as L
+from torch import nn
+
+from diffkd_d2.data.annotations import NamedErrors
+from diffkd_d2.distillers import DIST, KD, DiffKD, Mimic
+from diffkd_d2.engine.build import build
+from diffkd_d2.engine.evaluation import evaluate
+from diffkd_d2.errors import ProjectError, UserError, one_line_errors
+from diffkd_d2.meta_arch.distill_point import DistillPoint
+
+
+class Broken(nn.Module):
+    """Of a project: its constructor has a fault."""
+
+    def __init__(self, width: int = 3):
+        super().__init__()
+        self.width = width["nothing"]
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (L(DiffKD)(student_channels=4, teacher_channels=4, latent_channels=-1), "DiffKD: .*latent_channels is -1"),
+        (L(DiffKD)(student_channels=4, teacher_channels=4, latent_channels=0), "latent_channels is 0"),
+        (L(DiffKD)(student_channels=4, teacher_channels=4, num_function_evals=0), "is 0, expected 1 to 500"),
+        (L(DiffKD)(student_channels=0, teacher_channels=4), "student_channels is 0, expected at least 1"),
+        (L(DiffKD)(student_channels=4, teacher_channels=4, logits=True, tau=0), "tau is 0, expected more than 0"),
+        (L(DiffKD)(student_channels=4, teacher_channels=4, kd_weight=-1), "kd_weight is -1, expected at least 0"),
+        (L(Mimic)(student_channels=4, teacher_channels=-4), "teacher_channels is -4"),
+        (L(KD)(tau=float("nan")), "tau is nan"),
+        (L(DIST)(tau=-1), "tau is -1"),
+        (L(DIST)(inter_weight=-1), "inter_weight is -1"),
+        (L(DistillPoint)(student="a", teacher="a", distiller=L(KD)(tau=0)), "KD: .*tau is 0"),
+        (L(Mimic)(student_channel=4, teacher_channels=4), "unexpected keyword argument 'student_channel'"),
+        (L(torch.optim.SGD)(params=[nn.Parameter(torch.zeros(1))], lr=0.1, momentum=-1), "Invalid momentum value"),
+        (L(Broken)(height=3), "unexpected keyword argument 'height'"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_that_says_where(node, message):
+    with pytest.raises(UserError, match=message) as error:
+        build(node, "model.points")
+    assert str(error.value).startswith("model.points: ")
+
+
+def test_a_project_keeps_its_traceback_under_one_line(capsys):
+    node = L(DistillPoint)(student="a", teacher="a", distiller=L(Broken)(width=3))
+    with pytest.raises(SystemExit) as end, one_line_errors():
+        build(node, "model.points.0")
+    error = capsys.readouterr().err
+    assert end.value.code == 1
+    first, *rest = error.splitlines()
+    assert first == f"error: model.points.0: {__name__}.Broken: TypeError: 'int' object is not subscriptable"
+    assert any('self.width = width["nothing"]' in line for line in rest)
+
+
+def test_an_evaluator_of_a_project_keeps_its_traceback(cfg_of_evaluator=Broken):
+    from omegaconf import OmegaConf
+
+    cfg = OmegaConf.create({"dataloader": {"evaluator": L(cfg_of_evaluator)()}}, flags={"allow_objects": True})
+    with pytest.raises(ProjectError, match="dataloader.evaluator: .*Broken"):
+        evaluate(cfg, nn.Identity(), [])
+
+
+class Mapper:
+    """Of a project."""
+
+    def __init__(self, error: Exception):
+        self.error = error
+
+    def __call__(self, record):
+        raise self.error
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_mapper_of_a_project_keeps_its_traceback(num_workers, capsys):
+    dataset = Mapped(NamedErrors(Mapper(KeyError("boxes"))))
+    loader = torch.utils.data.DataLoader(dataset, num_workers=num_workers, collate_fn=list)
+    with pytest.raises(SystemExit) as end, one_line_errors():
+        next(iter(loader))
+    error = capsys.readouterr().err
+    assert end.value.code == 1
+    assert error.startswith("error: image a.png (image_id 7): KeyError: 'boxes'")
+    assert "raise self.error" in error
+
+
+def test_a_file_that_such_a_mapper_cannot_read_is_one_line():
+    with pytest.raises(UserError, match="image a.png"):
+        NamedErrors(Mapper(FileNotFoundError("a.png")))({"file_name": "a.png"})
+    with pytest.raises(UserError, match="image a.png .*no such label"):
+        NamedErrors(Mapper(UserError("no such label")))({"file_name": "a.png"})
+
+
+class Mapped(torch.utils.data.Dataset):
+    def __init__(self, mapper):
+        self.mapper = mapper
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.mapper({"file_name": "a.png", "image_id": 7})

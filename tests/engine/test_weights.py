@@ -1,0 +1,101 @@
+"""What a run starts from, what an evaluation loads, and whose folder it is."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from commands import train_net
+from omegaconf import OmegaConf
+from torch import nn
+
+from diffkd_d2.checkpoint.checkpointer import Checkpointer
+from diffkd_d2.modeling.teacher import require_loaded
+from diffkd_d2.engine.weights import claim_output_folder, load_for_evaluation, load_weights
+from diffkd_d2.errors import UserError
+from diffkd_d2.modeling.teacher import inherit, load_teacher
+
+
+def config(folder, **train):
+    defaults = dict(init_checkpoint="", init_prefix="", inherit=[], output_dir=str(folder), overwrite=False)
+    return OmegaConf.create(
+        dict(train={**defaults, **train}, model=dict(teacher=dict(weights=train.get("teacher", ""))))
+    )
+
+
+def test_a_teacher_that_no_loader_loaded_is_an_error(tmp_path):
+    torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "t.pth")
+    loaded = load_teacher(nn.Linear(3, 2), str(tmp_path / "t.pth"))
+    require_loaded([])
+    require_loaded([loaded])
+    with pytest.raises(
+        UserError, match="teacher 1, a Linear, has random weights: model.teacher must be L.load_teacher"
+    ):
+        require_loaded([loaded, nn.Linear(3, 2)])
+
+
+def test_a_text_to_inherit_is_one_prefix():
+    student, teacher = nn.ModuleDict(dict(ab=nn.Linear(2, 2), b=nn.Linear(2, 2))), nn.ModuleDict()
+    teacher.update(dict(ab=nn.Linear(2, 2), b=nn.Linear(2, 2)))
+    assert inherit(student, teacher, "ab") == ["ab.weight", "ab.bias"]
+    with pytest.raises(UserError, match="nothing under 'ba'"):
+        inherit(student, teacher, "ba")
+    with pytest.raises(UserError, match="train.inherit holds ''"):
+        inherit(student, teacher, [""])
+
+
+def test_an_evaluation_wants_every_key_but_the_expected(tmp_path):
+    torch.save({"weight": torch.ones(2, 3)}, tmp_path / "x.pth")
+    model = nn.Linear(3, 2)
+    with pytest.raises(UserError, match="x.pth does not fit the model: 1 missing: bias"):
+        load_for_evaluation(Checkpointer(model), str(tmp_path / "x.pth"))
+    load_for_evaluation(Checkpointer(model), str(tmp_path / "x.pth"), ["bias"])
+    assert torch.equal(model.weight.detach(), torch.ones(2, 3))
+    with pytest.raises(UserError, match="nothing to evaluate"):
+        load_for_evaluation(Checkpointer(model, str(tmp_path / "empty")), "")
+
+
+def test_a_fresh_start_leaves_nothing_of_the_run_before(tmp_path):
+    net = nn.Linear(3, 2)
+    model = SimpleNamespace(student=net, teachers=[])
+    claim_output_folder(config(tmp_path), resume=False)
+    Checkpointer(net, str(tmp_path)).save("model_0000001")
+    (tmp_path / "metrics.json").write_text(json.dumps({"iteration": 1, "loss": 1.0}) + "\n")
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(UserError, match="holds checkpoints of another run"):
+        claim_output_folder(config(tmp_path), resume=False)
+    with pytest.raises(UserError, match="which this run reads"):
+        path = str(tmp_path / "model_0000001.pth")
+        claim_output_folder(config(tmp_path, overwrite=True, teacher=path), resume=False)
+    cfg = config(tmp_path, overwrite=True)
+    claim_output_folder(cfg, resume=False)
+    assert load_weights(cfg, model, Checkpointer(net, str(tmp_path)), None, resume=False) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.json", "run.json"]
+    assert (tmp_path / "metrics.json").read_text() == ""
+
+
+def test_initial_weights_may_be_of_a_part(tmp_path):
+    net, part = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)), nn.Linear(2, 2)
+    torch.save(part.state_dict(), tmp_path / "x.pth")
+    model = SimpleNamespace(student=net, teachers=[])
+    with pytest.raises(UserError, match="train.init_prefix is '1', but train.init_checkpoint is empty"):
+        load_weights(config(tmp_path, init_prefix="1"), model, Checkpointer(net), None, resume=False)
+    cfg = config(tmp_path, init_prefix="1", init_checkpoint=str(tmp_path / "x.pth"))
+    load_weights(cfg, model, Checkpointer(net), None, resume=False)
+    assert torch.equal(net[1].weight, part.weight)
+
+
+@pytest.mark.slow
+def test_a_used_folder_as_a_user_sees_it(small_datasets, tmp_path):
+    options = [f"train.output_dir={tmp_path}", "train.max_iter=1", "dataloader.train.total_batch_size=2"]
+    first = train_net(small_datasets, "alone_retinanet_r18", *options)
+    assert first.returncode == 0, first.stderr[-2000:]
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    second = train_net(small_datasets, "alone_retinanet_r18", *options)
+    assert second.returncode == 2 and "holds checkpoints of another run (model_final.pth)" in second.stderr
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+    third = train_net(small_datasets, "alone_retinanet_r18", *options, "train.overwrite=True")
+    assert third.returncode == 0, third.stderr[-2000:]
+    ids = [json.loads((tmp_path / "run.json").read_text())["id"]]
+    ids.append(torch.load(tmp_path / "model_final.pth", weights_only=True)["run"]["id"])
+    assert ids[0] == ids[1]

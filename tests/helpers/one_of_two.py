@@ -1,0 +1,39 @@
+"""A small distilled model, and its training as one of two processes; nothing heavy is imported."""
+
+import torch
+import torch.distributed as dist
+from nets import Net, images
+from torch.nn.parallel import DistributedDataParallel
+
+from diffkd_d2.distillers import CrossAttention, MaskedGenerative, Pearson, Review
+from diffkd_d2.meta_arch.distill_point import DistillPoint
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
+
+
+def small_model() -> DistilledModel:
+    """Return a model with a method of several levels and three of one."""
+    points = [
+        DistillPoint("backbone", "backbone", Review(4, 6, 2, inner_channels=8), levels=("p2", "p3")),
+        *(
+            DistillPoint("backbone", "backbone", m(4, 6), key="p2", name=m.__name__)
+            for m in (CrossAttention, MaskedGenerative, Pearson)
+        ),
+    ]
+    return DistilledModel(Net(4), Net(6), points).train()
+
+
+def train_in_one_process(rank: int, folder: str) -> None:
+    """Train two steps as process `rank` of two; write the parameters."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    model = small_model()
+    model.student.norm = torch.nn.Identity()  # its running statistics are each process's own
+    ddp = DistributedDataParallel(model, broadcast_buffers=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    torch.manual_seed(rank)
+    for _ in range(2):  # the second step fails if a parameter got no gradient
+        optimizer.zero_grad()
+        sum(ddp(images((16, 24), (24, 16 + 8 * rank))).values()).backward()
+        optimizer.step()
+    torch.save(dict(model.named_parameters()), f"{folder}/{rank}.pth")
+    dist.destroy_process_group()
