@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmark import measure, peak_memory
 from compare_arms import load_arm
 
-from diffkd_d2.engine.preflight import build_loader, check_image_format
+from diffkd_d2.engine.loaders import build_loader, check_image_format
 from diffkd_d2.engine.trainer import DTYPES
 from diffkd_d2.errors import one_line_errors
 

@@ -16,10 +16,11 @@ from torch import nn
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
 from diffkd_d2.checkpoint.files import read_checkpoint
+from diffkd_d2.engine.loaders import build_loader, check_image_format
 from diffkd_d2.engine.pictures import rgb_images
-from diffkd_d2.engine.preflight import build_loader, check_image_format
+from diffkd_d2.engine.trial import unchanged
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
-from diffkd_d2.visualization.denoising import Pair, distiller_inputs, left_as_it_is, strip
+from diffkd_d2.visualization.denoising import Pair, distiller_inputs, strip
 from diffkd_d2.visualization.similarity import cka, positions
 
 SEED = 1
@@ -71,7 +72,7 @@ def feature_parts(members: list[Member]) -> tuple[list[tuple[str, Figure]], Tabl
         cells = []
         for trained in (False, True):
             model = build(member, reference, trained)
-            with left_as_it_is(model):
+            with unchanged(model):
                 torch.manual_seed(SEED)
                 pairs = distiller_inputs(model, batch)
                 cells.append({name: level_cka(pair) for name, pair in pairs.items()})

@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.engine import HookBase
+from detectron2.evaluation import inference_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ..meta_arch.distilled_model import DistilledModel
 from ..visualization.boxes import Box, draw_boxes
-from ..visualization.denoising import distiller_inputs, left_as_it_is, strip
+from ..visualization.denoising import distiller_inputs, strip
 from ..visualization.labels import draw_label_map
+from .trial import unchanged
 
 IMAGES = 2
 THRESHOLD = 0.3  # scores of the boxes that are drawn
@@ -50,7 +52,7 @@ class PictureHook(HookBase):
         if not self.period or (self.trainer.iter + 1) % self.period or self._batch is None:
             return
         storage = self.trainer.storage
-        with left_as_it_is(self.model):
+        with unchanged(self.model):
             if self.model.points:
                 figure = strip(distiller_inputs(self.model, self._batch), rgb_images(self._batch, self.model.student))
                 if figure is not None:
@@ -68,19 +70,16 @@ def rgb_images(batch: Any, model: nn.Module, count: int = IMAGES) -> list[np.nda
 
 
 def predictions(model: DistilledModel, batch: Any, names: Sequence[str]) -> np.ndarray | None:
-    """Return a BGR picture of ground truth, teacher and student, or None where they predict no boxes or label maps.
-
-    Call it inside `left_as_it_is`.
-    """
+    """Return a BGR picture of ground truth, teacher and student, or None where they predict no boxes or label maps."""
     if isinstance(batch, dict):
         return None
     batch = batch[:IMAGES]
     inputs = [{"image": x["image"]} for x in batch]
-    models = {
-        **{f"teacher {i or ''}".strip(): t for i, t in enumerate(model.teachers)},
-        "student": model.student.eval(),
-    }
-    contents = {"ground truth": batch, **{name: m(inputs) for name, m in models.items()}}
+    models = {f"teacher {i or ''}".strip(): teacher for i, teacher in enumerate(model.teachers)}
+    models["student"] = model.student
+    contents = {"ground truth": batch}
+    with torch.no_grad(), inference_context(model.student):
+        contents |= {name: m(inputs) for name, m in models.items()}
     draw = next((f for k, f in DRAWN.items() if all(k in content[0] for content in contents.values())), None)
     if draw is None:
         return None

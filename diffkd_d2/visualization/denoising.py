@@ -1,13 +1,11 @@
 """The denoising strip: a student's feature on its way through the denoiser to the teacher's latent."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.utils.events import EventStorage
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -29,28 +27,11 @@ class Pair(NamedTuple):
     mask: Tensor | None
 
 
-@contextmanager
-def left_as_it_is(model: nn.Module) -> Iterator[None]:
-    """Let forward passes inside the block leave no trace: in buffers, running normalizers, modes, random numbers."""
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    normalizers = [(m, vars(m).get("loss_normalizer")) for m in model.modules() if isinstance(m, DenseDetector)]
-    modes = [(m, m.training) for m in model.modules()]
-    devices = list({buffer.device for buffer, _ in buffers if buffer.is_cuda})
-    with torch.random.fork_rng(devices), torch.no_grad(), EventStorage():
-        yield
-    for buffer, before in buffers:
-        buffer.copy_(before)
-    for module, normalizer in normalizers:
-        if normalizer is not None:
-            module.loss_normalizer = normalizer
-    for module, training in modes:
-        module.training = training
-
-
 def distiller_inputs(model: DistilledModel, batch: Any) -> dict[str, Pair]:
     """Return what each point's distiller is given for a training batch, by the point's name.
 
-    Points that hand over lists of levels are left out. Call it inside `left_as_it_is`.
+    Points that hand over lists of levels are left out. The pass in training mode moves running statistics: call it
+    inside `engine.trial.unchanged`.
     """
     seen: dict[str, Pair] = {}
 
@@ -63,16 +44,16 @@ def distiller_inputs(model: DistilledModel, batch: Any) -> dict[str, Pair]:
         for point in model.points
         if isinstance(point, DistillPoint)
     ]
-    metrics = model.metrics
     try:
-        model(batch)
+        with torch.no_grad(), EventStorage():
+            model(batch)
     finally:
-        model.metrics = metrics
         for handle in handles:
             handle.remove()
     return seen
 
 
+@torch.no_grad()
 def denoising_steps(pair: Pair) -> Steps:
     """Return the features (N, C, H, W) on the way from student to teacher, each with its name.
 

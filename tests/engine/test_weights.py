@@ -10,10 +10,9 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
-from diffkd_d2.modeling.teacher import require_loaded
 from diffkd_d2.engine.weights import claim_output_folder, load_for_evaluation, load_weights
 from diffkd_d2.errors import UserError
-from diffkd_d2.modeling.teacher import inherit, load_teacher
+from diffkd_d2.modeling.teacher import inherit, load_teacher, require_loaded
 
 
 def config(folder, **train):

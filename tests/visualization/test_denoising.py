@@ -7,9 +7,10 @@ import torch
 from detectors import RETINANET, batch, build, level
 
 from diffkd_d2.distillers import DiffKD, Mimic
+from diffkd_d2.engine.trial import unchanged
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
-from diffkd_d2.visualization.denoising import Pair, denoising_steps, distiller_inputs, left_as_it_is, strip
+from diffkd_d2.visualization.denoising import Pair, denoising_steps, distiller_inputs, strip
 
 
 def small_model() -> DistilledModel:
@@ -33,24 +34,22 @@ def test_steps_end_where_the_distiller_ends():
     torch.testing.assert_close(steps["noisy"], share * steps["student"] + (1 - share) * noise)
 
 
-def test_looking_changes_nothing():
+def test_inputs_are_those_of_the_distillers_and_nothing_stays():
     model, inputs = small_model(), batch()
-    model.student.backbone.eval()
     before, generator = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    modes = [m.training for m in model.modules()]
-    model.student.loss_normalizer = 100.0
-    with left_as_it_is(model):
-        pairs = distiller_inputs(model.train(), inputs)
+    with unchanged(model):
+        pairs = distiller_inputs(model, inputs)
     assert list(pairs) == ["p3", "p4"] and pairs["p3"].student.shape[:2] == (2, 32)
-    assert torch.equal(generator, torch.get_rng_state()) and modes == [m.training for m in model.modules()]
-    assert model.student.loss_normalizer == 100.0
+    assert pairs["p4"].distiller is model.points[1].distiller
+    assert not any(point.distiller._forward_pre_hooks for point in model.points)
+    assert torch.equal(generator, torch.get_rng_state())
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_a_strip_has_a_row_for_each_image_and_level_of_diffkd():
     model, inputs = small_model(), batch()
     images = [np.zeros((64, 96, 3), np.uint8)] * 2
-    with left_as_it_is(model):
+    with unchanged(model):
         pairs = distiller_inputs(model, inputs)
         figure = strip(pairs, images)
         assert strip({"p4": pairs["p4"]}, images) is None
