@@ -24,9 +24,11 @@ from omegaconf import DictConfig
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
 from diffkd_d2.checkpoint.run_folder import Run
 from diffkd_d2.engine.build import build
+from diffkd_d2.engine.class_lists import check_class_lists
 from diffkd_d2.engine.compilation import compile_distillers
 from diffkd_d2.engine.config import argument_parser, load_config, parse_arguments
-from diffkd_d2.engine.evaluation import EvalHook, build_test_loader, evaluate, evaluate_teachers, write_results
+from diffkd_d2.engine.evaluation import EvalHook, evaluate, evaluate_teachers, write_results
+from diffkd_d2.engine.evaluators import build_test_sets, loaders_by_name
 from diffkd_d2.engine.gradient_report import GradientReportHook
 from diffkd_d2.engine.guard import TooManySkippedError
 from diffkd_d2.engine.hooks import AverageHook, DistillHook, PeriodicCheckpointer
@@ -55,17 +57,19 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     optimizer = build(cfg.optimizer, "optimizer")
     lr_multiplier = build(cfg.lr_multiplier, "lr_multiplier")
 
-    loader, test_loader = build_loader(cfg.dataloader.train), build_test_loader(cfg, model.student)
+    loader = build_loader(cfg.dataloader.train)
+    # Build test loaders and evaluators before training, so that what they lack fails now.
+    test_sets = build_test_sets(cfg, model.student)
     log_parameters(model, optimizer)
     log_recipe(cfg, learning_rate, loader, model, lr_multiplier)
-    batches, maps = preflight(cfg, model, loader)
+    checked = preflight(cfg, model, loader, test_sets)
     if cfg.train.compile:
         compile_distillers(model.points)
 
     ddp = dict(cfg.train.ddp, **({"device_ids": None} if cfg.train.device == "cpu" else {}))
     trainer = Trainer(
         create_ddp_model(model, **ddp),
-        batches,
+        checked.batches,
         optimizer,
         amp=cfg.train.amp.dtype,
         clip_norm=cfg.train.clip_norm,
@@ -75,7 +79,7 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         drop_distill=cfg.train.drop_distill,
     )
     run = Run(cfg.train.output_dir, [point.name for point in model.points], run_settings(cfg, lr_multiplier))
-    parts = {"run": run, "distillers": model.points, "trainer": trainer}
+    parts = {"run": run, "distillers": model.points, "trainer": trainer, "classes": checked.classes}
     average = None
     if cfg.train.ema_decay is not None:
         average = AverageHook(model.student, cfg.train.ema_decay, output_dir / "model_ema.pth")
@@ -84,9 +88,9 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     results: dict = {}
 
     def evaluate_student() -> dict:
-        results.update(evaluate(cfg, model.student, test_loader))
+        results.update(evaluate(model.student, test_sets))
         if average:
-            of_average = evaluate(cfg, average.average.module, test_loader)
+            of_average = evaluate(average.average.module, test_sets)
             results.update({f"{task}_ema": values for task, values in of_average.items()})
         return results
 
@@ -115,7 +119,7 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         captured = [path for p in model.points if p.teacher_index == i for path in p.teacher_modules]
         model.teachers[i] = fold_frozen_norms(teacher, captured)
     if args.dry_run:
-        log_plan(cfg, model, {"train": loader, "test": test_loader}, maps, batches, start_iter)
+        log_plan(cfg, model, loader, test_sets, checked, start_iter)
         return
     if start_iter == 0:
         start_folder(cfg, args.resume)
@@ -132,10 +136,11 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
 def do_test(cfg: DictConfig) -> None:
     """Evaluate the student from `train.init_checkpoint`, or from the output folder's last checkpoint."""
     student = build(cfg.model.student, "model.student").to(cfg.train.device)
-    checkpointer = Checkpointer(student, cfg.train.output_dir)
+    test_sets = build_test_sets(cfg, student)
+    classes = check_class_lists(loaders_by_name(test_sets), student)
+    checkpointer = Checkpointer(student, cfg.train.output_dir, classes=classes)
     load_for_evaluation(checkpointer, cfg.train.init_checkpoint, cfg.train.expected_missing)
-    results = evaluate(cfg, student, build_test_loader(cfg, student))
-    write_results(Path(cfg.train.output_dir) / "results.json", results)
+    write_results(Path(cfg.train.output_dir) / "results.json", evaluate(student, test_sets))
 
 
 def main(args: Namespace) -> None:

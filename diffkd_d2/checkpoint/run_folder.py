@@ -133,6 +133,8 @@ def check_parts(data: Mapping[str, Any], parts: Mapping[str, Any], source: str) 
             part.check_points(data[name])
         elif name == "ema" and name not in data:
             logger.warning(f"--resume: {source} has no average of the student: it begins anew")
+        elif name == "classes" and name not in data:
+            logger.info(f"--resume: {source} names no classes, so they are not compared")
         elif name not in data:
             raise UserError(f"--resume: {source} has no '{name}'; as weights alone it can be train.init_checkpoint")
         elif isinstance(part, nn.Module) and isinstance(data[name], dict):

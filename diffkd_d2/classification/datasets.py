@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
 
+from ..data.images import header_of, require_8_bits
 from ..datasets.shapes import generate
 from ..errors import UserError
 
@@ -125,4 +126,5 @@ def _pairs(a: str, x: set[str], b: str, y: set[str]) -> list[tuple[str, set[str]
 
 def _read_rgb(path: str) -> Image.Image:
     with Image.open(path) as image:
+        require_8_bits(header_of(image))
         return image.convert("RGB")

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from detectron2.structures import BoxMode
-from detectron2.utils.file_io import PathManager
-from PIL import Image
 
 from ..errors import ProjectError, UserError
+from .images import named_error, read_header, require_8_bits
+from .label_maps import LabelRange, check_panoptic_map, readable_label_map
 
 logger = logging.getLogger(__name__)
 
@@ -22,21 +22,56 @@ logger = logging.getLogger(__name__)
 MAX_ANNOTATIONS = 10_000
 
 
-def clean_records(records: list[dict[str, Any]], left_out: Counter[str] | None = None) -> list[dict[str, Any]]:
-    """Leave out what cannot be trained on, log how often for which reason, and count that in `left_out` too.
+def clean_records(
+    records: list[dict[str, Any]], masks: bool = True, left_out: Counter[str] | None = None
+) -> list[dict[str, Any]]:
+    """Leave out what cannot be trained on, and log how often for which reason.
 
     Left out are: annotations whose box is not finite, has no area or lies outside of the image; whose polygons have
     fewer than three points or lie far outside; whose RLE is not of the image's size; and images with more than
     `MAX_ANNOTATIONS` annotations. Records without "annotations" stay as they are.
+
+    Args:
+        records: dataset dicts.
+        masks: whether masks are read; if not, they cost no annotation.
+        left_out: counts how often for which reason, too.
     """
     left_out = Counter() if left_out is None else left_out
-    kept = [r for r in (_clean_record(record, left_out) for record in records) if r is not None]
+    kept = [r for r in (_clean_record(record, masks, left_out) for record in records) if r is not None]
     for reason, count in sorted(left_out.items()):
         logger.warning(f"left out of the dataset: {count} {reason}")
     return kept
 
 
-def _clean_record(record: dict[str, Any], left_out: Counter) -> dict[str, Any] | None:
+def warn_of_boxes(records: list[dict[str, Any]], name: str) -> None:
+    """Log how many boxes leave their image by more than a pixel; boxes of corners read as sizes do so."""
+    leaving, count = [], 0
+    for record in records:
+        size = record.get("height"), record.get("width")
+        for annotation in record.get("annotations", ()) if None not in size else ():
+            count += 1
+            if _leaves(annotation, *size):
+                leaving.append((record, annotation))
+    if leaving:
+        record, annotation = leaving[0]
+        logger.warning(
+            f"{name}: {len(leaving)} of {count} boxes leave their image, such as {annotation['bbox']} "
+            f"({BoxMode(annotation['bbox_mode']).name}) of {record.get('file_name')}, "
+            f"{record['width']} x {record['height']}: check the form of the boxes"
+        )
+
+
+def _leaves(annotation: dict[str, Any], height: int, width: int) -> bool:
+    box, mode = annotation.get("bbox"), annotation.get("bbox_mode")
+    if mode not in (BoxMode.XYWH_ABS, BoxMode.XYXY_ABS) or len(box) != 4:
+        return False
+    x0, y0, x1, y1 = box
+    if mode == BoxMode.XYWH_ABS:
+        x1, y1 = x0 + x1, y0 + y1
+    return x0 < -1 or y0 < -1 or x1 > width + 1 or y1 > height + 1
+
+
+def _clean_record(record: dict[str, Any], masks: bool, left_out: Counter) -> dict[str, Any] | None:
     annotations = record.get("annotations")
     if not annotations:
         return record
@@ -46,7 +81,9 @@ def _clean_record(record: dict[str, Any], left_out: Counter) -> dict[str, Any] |
     size = record.get("height"), record.get("width")
     kept = []
     for annotation in annotations:
-        reason = _fault_of_box(annotation, *size) or _fault_of_mask(annotation, *size, left_out)
+        reason = _fault_of_box(annotation, *size)
+        if masks and reason is None:
+            reason = _fault_of_mask(annotation, *size, left_out)
         if reason is None:
             kept.append(annotation)
         else:
@@ -127,11 +164,16 @@ def _finite(values: Sequence[float]) -> bool:
 class NamedErrors:
     """A mapper whose every error is a UserError that names the image; a DataLoader's worker passes it on.
 
-    An image of more than 8 bits a channel is such an error: Pillow would cut all values off at 255.
+    Where the mapper reads by Detectron2's `read_image`, an image of more than 8 bits a channel is such an error, and
+    label maps are read as `readable_label_map` says.
+
+    Args:
+        mapper: dataset dict -> what the model takes.
+        labels: the values that a label map may hold; None: any.
     """
 
-    def __init__(self, mapper: Callable[[dict[str, Any]], Any]):
-        self.mapper = mapper
+    def __init__(self, mapper: Callable[[dict[str, Any]], Any], labels: LabelRange | None = None):
+        self.mapper, self.labels = mapper, labels
 
     def __call__(self, record: dict[str, Any]) -> Any:
         """Return what the mapper makes of the dataset dict.
@@ -141,22 +183,26 @@ class NamedErrors:
             ProjectError: for whatever else a mapper of a project's own raises, with its traceback.
         """
         try:
-            if hasattr(self.mapper, "image_format"):  # it reads by Detectron2's read_image
-                _require_8_bits(record.get("file_name"))
-            return self.mapper(record)
+            if hasattr(self.mapper, "image_format") and "file_name" in record:
+                record = _checked_files(record)
+            mapped = self.mapper(record)
+            if self.labels is not None and isinstance(mapped, dict) and "sem_seg" in mapped:
+                file = record.get("sem_seg_file_name") or record.get("pan_seg_file_name")
+                self.labels.check(mapped["sem_seg"], file)
+            return mapped
         except Exception as error:
-            text = (str(error).strip().splitlines() or ["no message"])[0]
-            name = f"{record.get('file_name', 'without a name')} (image_id {record.get('image_id', 'none')})"
-            line = f"image {name}: {type(error).__name__}: {text}"
             own = getattr(self.mapper, "__module__", "").split(".")[0] not in ("detectron2", "diffkd_d2")
+            named = named_error(record, error)
             if own and not isinstance(error, UserError | OSError):  # the traceback is of use to who wrote the mapper
-                raise ProjectError(f"{line} (in the mapper {self.mapper})") from error
-            raise UserError(line) from error
+                raise ProjectError(f"{named} (in the mapper {self.mapper})") from error
+            raise named from error
 
 
-def _require_8_bits(file_name: str | None) -> None:
-    if file_name is None:
-        return
-    with PathManager.open(file_name, "rb") as file, Image.open(file) as image:
-        if image.mode == "F" or image.mode.startswith("I"):
-            raise ValueError(f"it has more than 8 bits a channel (mode {image.mode}); convert it first")
+def _checked_files(record: dict[str, Any]) -> dict[str, Any]:
+    image = record["file_name"]
+    require_8_bits(read_header(image))
+    if "pan_seg_file_name" in record:
+        check_panoptic_map(image, record["pan_seg_file_name"])
+    if "sem_seg_file_name" in record:
+        return {**record, "sem_seg_file_name": readable_label_map(image, record["sem_seg_file_name"])}
+    return record

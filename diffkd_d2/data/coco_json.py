@@ -1,16 +1,24 @@
 """What must hold in a COCO json before Detectron2 reads it; the line of an error names file and record.
 
 The rule: what contradicts itself or lacks what Detectron2 needs is an error here, since nobody can tell what was
-meant. What is merely useless (an empty box, a polygon of two points) is left out and counted: see `clean.py`.
+meant. What has one meaning only is filled in: see `coco_defaults.py`. What is merely useless (an empty box, a polygon
+of two points) is left out and counted: see `annotations.py`.
 """
+
+from .. import _detectron2  # noqa: F401
+
+# isort: split
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pycocotools.coco
+from detectron2.evaluation import coco_evaluation
 
 from ..errors import UserError
+from .coco_defaults import fill_in, prepare_for_evaluation, warn_of_contradictions
 
 MAX_SIDE = 1 << 20  # pixels of an image's height or width
 
@@ -18,18 +26,32 @@ _COCO = pycocotools.coco.COCO
 
 
 @contextmanager
-def checked_json() -> Iterator[None]:
-    """Let what is loaded by Detectron2's `load_coco_json` in this context pass `check_coco` first."""
-    pycocotools.coco.COCO = _CheckedCOCO  # load_coco_json imports it when it is called
+def checked_json(masks: bool = True) -> Iterator[None]:
+    """Let what is loaded by Detectron2's `load_coco_json` in this context pass `check_coco` and `fill_in` first.
+
+    Args:
+        masks: whether masks are read; if not, a useless one does not cost the box.
+    """
+    pycocotools.coco.COCO = partial(_CheckedCOCO, masks=masks)  # load_coco_json imports it when it is called
     try:
         yield
     finally:
         pycocotools.coco.COCO = _COCO
 
 
+@contextmanager
+def checked_evaluator_json() -> Iterator[None]:
+    """Let the json of COCO evaluators that are built in this context pass the same, and number its annotations anew."""
+    coco_evaluation.COCO = _EvaluatorCOCO
+    try:
+        yield
+    finally:
+        coco_evaluation.COCO = _COCO
+
+
 class _CheckedCOCO(_COCO):
-    def __init__(self, annotation_file: str | None = None):
-        self.file = annotation_file
+    def __init__(self, annotation_file: str | None = None, masks: bool = True):
+        self.file, self.masks = annotation_file, masks
         try:
             super().__init__(annotation_file)
         except (UserError, FileNotFoundError):
@@ -38,8 +60,21 @@ class _CheckedCOCO(_COCO):
             raise UserError(f"{annotation_file}: no COCO json ({type(error).__name__}: {error})") from error
 
     def createIndex(self) -> None:  # noqa: N802 - pycocotools' name
-        check_coco(self.dataset, str(self.file))
+        self.complete()
         super().createIndex()
+
+    def complete(self) -> None:
+        """Check what was read, and fill in what is missing."""
+        check_coco(self.dataset, str(self.file))
+        fill_in(self.dataset, str(self.file), self.masks)
+        warn_of_contradictions(self.dataset, str(self.file))
+
+
+class _EvaluatorCOCO(_CheckedCOCO):
+    def complete(self) -> None:
+        """Check, fill in and number anew."""
+        super().complete()
+        prepare_for_evaluation(self.dataset)
 
 
 def check_coco(data: dict[str, Any], file: str) -> None:
@@ -73,7 +108,8 @@ def _check_annotation(annotation: dict[str, Any], where: str, categories: set[in
     category = annotation.get("category_id")
     _require(_is_id(category) and category in categories, where, "category_id", annotation)
     _require(_is_numbers(annotation.get("bbox"), 4), where, "bbox", annotation)
-    _require(annotation.get("iscrowd", 0) in (0, 1), where, "iscrowd", annotation)
+    _require(annotation.get("iscrowd") in (None, 0, 1), where, "iscrowd", annotation)
+    _require(annotation.get("area") is None or _is_number(annotation["area"]), where, "area", annotation)
     _require(not annotation.get("ignore", 0), where, "ignore", annotation)
     keypoints = annotation.get("keypoints") or []
     _require(_is_numbers(keypoints) and len(keypoints) % 3 == 0, where, "keypoints", annotation)

@@ -41,7 +41,7 @@ class PositionedLoader:
     Both may be set until iteration begins, which is when the workers are started.
 
     Args:
-        records: dataset dicts.
+        records: dataset dicts, kept as `records`.
         mapper: dataset dict -> what the model takes; a record for which it returns None gives way to a random other.
         total_batch_size: images of all processes together.
         sampler: one of Detectron2's, infinite; None: `TrainingSampler`. Where `seed_sampler` is set, `seed` seeds it.
@@ -67,7 +67,8 @@ class PositionedLoader:
         self.seed, self.start = 0, 0
         self._seed_sampler = seed_sampler
         sizes = np.array([_size(r) for r in records], dtype=np.int64) if aspect_ratio_grouping else None
-        self._samples = PositionedSamples(DatasetFromList(records, copy=False), mapper, collate_fn)
+        self.records = DatasetFromList(records, copy=False)
+        self._samples = PositionedSamples(self.records, mapper, collate_fn)
         sampler = TrainingSampler(len(records), seed=0) if sampler is None else sampler
         self._batches = PositionedBatches(sampler, total_batch_size // world, sizes)
         # One item of this loader is a whole batch, so its content does not depend on the worker that makes it.

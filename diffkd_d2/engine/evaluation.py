@@ -1,8 +1,9 @@
 """Evaluate models, and keep the results with their iteration, so that a resumed run knows what was evaluated."""
 
 import json
+import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,48 +17,26 @@ from torch import nn
 from ..errors import UserError
 from ..modeling.teacher import require_loaded
 from .build import build
-from .loaders import build_loader, check_classes, check_image_format
+from .class_lists import check_class_lists
+from .evaluators import EvaluationSet, build_test_sets, loaders_by_name
+
+logger = logging.getLogger(__name__)
 
 
-def build_test_loader(cfg: DictConfig, model: nn.Module) -> Iterable[Any]:
-    """Return the loader of the config's test data.
+def evaluate(model: nn.Module, sets: Sequence[EvaluationSet]) -> dict[str, Any]:
+    """Evaluate a plain Detectron2 model.
 
-    Args:
-        cfg: the run's config.
-        model: what will be evaluated on it.
-
-    Raises:
-        UserError: if the data is not there, or does not fit the model.
+    Returns:
+        Detectron2's dict of results, task -> metric -> number; of several test sets their name -> that dict. Empty
+        outside the main process.
     """
-    check_image_format(cfg.dataloader.test, model)
-    loader = build_loader(cfg.dataloader.test)
-    check_classes(loader, model)
-    return loader
-
-
-def build_teacher_loader(cfg: DictConfig, teacher: nn.Module) -> Iterable[Any]:
-    """Return the loader of the config's test data, with images in the teacher's channel order.
-
-    Raises:
-        UserError: as `build_test_loader`.
-    """
-    read = OmegaConf.select(cfg.dataloader.test, "mapper.image_format")
-    if not read:
-        return build_test_loader(cfg, teacher)
-    mapper = cfg.dataloader.test.mapper
-    mapper.image_format = getattr(teacher, "input_format", None) or read
-    try:
-        return build_test_loader(cfg, teacher)
-    finally:
-        mapper.image_format = read
-
-
-def evaluate(cfg: DictConfig, model: nn.Module, loader: Iterable[Any]) -> dict[str, Any]:
-    """Evaluate a plain Detectron2 model; return Detectron2's dict of results, empty outside the main process."""
-    results = inference_on_dataset(model, loader, build(cfg.dataloader.evaluator, "dataloader.evaluator"))
-    if comm.is_main_process():
-        print_csv_format(results)
-    return results
+    results = {}
+    for name, loader, evaluators in sets:
+        results[name] = inference_on_dataset(model, loader, list(evaluators))
+        if comm.is_main_process():
+            logger.info(f"results{f' on {name}' if name else ''}:")
+            print_csv_format(results[name])
+    return results if len(sets) > 1 else results[sets[0].name]
 
 
 def evaluate_teachers(cfg: DictConfig) -> None:
@@ -72,8 +51,26 @@ def evaluate_teachers(cfg: DictConfig) -> None:
     for i, node in enumerate([nodes] if isinstance(nodes, DictConfig) else nodes):
         teacher = build(node, "model.teacher").to(cfg.train.device)
         require_loaded([teacher])
-        results = evaluate(cfg, teacher, build_teacher_loader(cfg, teacher))
-        write_results(Path(cfg.train.output_dir) / f"results_teacher{i or ''}.json", results)
+        sets = build_teacher_sets(cfg, teacher)
+        check_class_lists(loaders_by_name(sets), teacher).load_state_dict(getattr(teacher, "class_names", None))
+        write_results(Path(cfg.train.output_dir) / f"results_teacher{i or ''}.json", evaluate(teacher, sets))
+
+
+def build_teacher_sets(cfg: DictConfig, teacher: nn.Module) -> list[EvaluationSet]:
+    """Return the test sets of the config, with images in the teacher's channel order.
+
+    Raises:
+        UserError: as `build_test_sets`.
+    """
+    read = OmegaConf.select(cfg.dataloader.test, "mapper.image_format")
+    if not read:
+        return build_test_sets(cfg, teacher)
+    mapper = cfg.dataloader.test.mapper
+    mapper.image_format = getattr(teacher, "input_format", None) or read
+    try:
+        return build_test_sets(cfg, teacher)
+    finally:
+        mapper.image_format = read
 
 
 def write_results(path: Path, results: dict[str, Any]) -> None:

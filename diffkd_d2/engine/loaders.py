@@ -48,13 +48,6 @@ def check_image_format(node: DictConfig, model: nn.Module) -> None:
         model.input_format = read
 
 
-def check_classes(loader: Any, model: nn.Module) -> None:
-    """Raise UserError where a loader of labelled images has other classes than the classifier, by number."""
-    names, count = getattr(getattr(loader, "dataset", None), "classes", None), getattr(model, "num_classes", None)
-    if names is not None and count is not None and len(names) != count:
-        raise UserError(f"the dataset has {len(names)} classes, the model {count}: {', '.join(names[:5])}, ...")
-
-
 def _names(node: DictConfig) -> list[str]:
     names = OmegaConf.select(node, "dataset.names", default=[])
     return [names] if isinstance(names, str) else list(names)

@@ -4,16 +4,18 @@ import logging
 import resource
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from detectron2.data import MetadataCatalog
 from detectron2.utils.events import EventStorage
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from ..meta_arch.distilled_model import DistilledModel
+from .class_lists import class_names
+from .evaluators import EvaluationSet
+from .preflight import Checked
 from .teacher_maps import Variance
 from .trainer import DTYPES
 from .trial import unchanged
@@ -24,9 +26,9 @@ logger = logging.getLogger(__name__)
 def log_plan(
     cfg: DictConfig,
     model: DistilledModel,
-    loaders: dict[str, Any],
-    maps: dict[str, list[Variance]],
-    batches: Iterable[Any],
+    loader: Any,
+    test_sets: Sequence[EvaluationSet],
+    checked: Checked,
     start_iter: int,
 ) -> None:
     """Log the plan; run one batch forward and backward for it, after which the model is as before.
@@ -37,18 +39,18 @@ def log_plan(
     Args:
         cfg: the run's config.
         model: student, teachers and points.
-        loaders: by name.
-        maps: what `preflight` measured at the points.
-        batches: of training.
+        loader: of the training data.
+        test_sets: loaders and evaluators.
+        checked: what `preflight` returned.
         start_iter: first iteration.
     """
     lines = ["Plan:"]
     lines += [f"  model   {line}" for line in _models(model)]
-    for name, loader in loaders.items():
-        lines += [f"  data    {name}: {line}" for line in _data(loader, OmegaConf.select(cfg, f"dataloader.{name}"))]
-    lines += [f"  point   {line}" for line in _points(model, maps)]
+    for name, data in {"train": loader, **{f"test {s.name}".rstrip(): s.loader for s in test_sets}}.items():
+        lines += [f"  data    {name}: {line}" for line in _data(data)]
+    lines += [f"  point   {line}" for line in _points(model, checked.maps)]
     lines += [f"  length  iterations {start_iter} to {cfg.train.max_iter - 1}; {_window(cfg, model)}"]
-    lines += [f"  step    {_cost(cfg, model, batches)}"]
+    lines += [f"  step    {_cost(cfg, model, checked.batches)}"]
     lines += ["  nothing was trained: --dry-run"]
     logger.info("\n".join(lines))
 
@@ -65,7 +67,7 @@ def _millions(part: nn.Module) -> str:
     return f"{total / 1e6:.2f} M parameters, {trained / 1e6:.2f} M of them trained"
 
 
-def _data(loader: Any, node: DictConfig) -> list[str]:
+def _data(loader: Any) -> list[str]:
     """Return lines: images, objects per class, and what was left out of the files."""
     records = getattr(loader, "records", None)
     if records is None:
@@ -74,11 +76,9 @@ def _data(loader: Any, node: DictConfig) -> list[str]:
     counts: Counter[int] = Counter()
     for record in records:
         counts.update(x["category_id"] for x in record.get("annotations", ()))
-    names = OmegaConf.select(node, "dataset.names") or []
-    first = names if isinstance(names, str) else next(iter(names), "")
-    classes = MetadataCatalog.get(first).get("thing_classes", []) if first else []
+    classes = class_names(loader).get("things", [])
     boxes = ", ".join(f"{classes[i] if i < len(classes) else i} {counts[i]}" for i in sorted(counts))
-    lines = [f"{len(records)} images of {names or 'a dataset without a name'}, {sum(counts.values())} boxes"]
+    lines = [f"{len(records)} images, {sum(counts.values())} boxes"]
     lines += [f"boxes per class: {boxes}"] if boxes else []
     return lines + [f"left out: {count} {reason}" for reason, count in getattr(loader, "left_out", {}).items()]
 

@@ -2,8 +2,8 @@
 
 import itertools
 import logging
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.utils.events import EventStorage
@@ -13,6 +13,8 @@ from torch import nn
 from ..errors import UserError
 from ..meta_arch.distilled_model import DistilledModel
 from ..modeling.teacher import require_loaded
+from .class_lists import ClassLists, check_class_lists, check_logit_classes
+from .evaluators import EvaluationSet, loaders_by_name, try_outputs
 from .loaders import check_image_format
 from .teacher_check import check_teachers
 from .teacher_maps import Variance, report_teacher_maps, watch_teacher_maps
@@ -21,18 +23,25 @@ from .trial import unchanged
 logger = logging.getLogger(__name__)
 
 
-def preflight(
-    cfg: DictConfig, model: DistilledModel, loader: Iterable[Any]
-) -> tuple[Iterable[Any], dict[str, list[Variance]]]:
+class Checked(NamedTuple):
+    """What the checks leave for the run."""
+
+    batches: Iterable[Any]
+    """What to train on, see `check_points`."""
+    maps: dict[str, list[Variance]]
+    """By the name of the point, what its distiller gets of the teacher."""
+    classes: ClassLists
+    """The classes of the data, for the checkpoint."""
+
+
+def preflight(cfg: DictConfig, model: DistilledModel, loader: Any, test_sets: Sequence[EvaluationSet]) -> Checked:
     """Check, before the first step, all that can be known of a run whose parts are built; here is the list.
 
     Args:
         cfg: the run's config, whose values `schema.py` has checked when it was loaded.
         model: student, teachers and points.
-        loader: of the training data.
-
-    Returns:
-        what to train on, see `check_points`; and, by the name of the point, what its distiller gets of the teacher.
+        loader: of the training data, which has been looked at when it was built (`data/loaders.py`).
+        test_sets: loaders and evaluators, which have been tried when they were built (`evaluators.py`).
 
     Raises:
         UserError: from the first check that fails.
@@ -41,12 +50,15 @@ def preflight(
     check_weights(model)
     check_window(cfg, has_points=len(model.points) > 0)
     check_image_format(cfg.dataloader.train, model.student)
+    classes = check_class_lists({"the training data": loader, **loaders_by_name(test_sets)}, model.student)
+    check_logit_classes(model, classes)
     with watch_teacher_maps(model.points) as maps:
         batches = check_points(model, loader)
     report_teacher_maps(maps)
+    try_outputs(model.student, test_sets)
     if cfg.distill.get("teacher_check") and model.teachers:
         check_teachers(cfg, model.teachers)
-    return batches, maps
+    return Checked(batches, maps, classes)
 
 
 def check_window(cfg: DictConfig, has_points: bool) -> None:

@@ -3,7 +3,7 @@
 import inspect
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from detectron2.utils import comm
 from omegaconf import DictConfig
 from torch import nn
 
-from .build import build
-from .evaluation import build_teacher_loader, write_results
+from .evaluation import build_teacher_sets, write_results
+from .evaluators import EvaluationSet
 
 logger = logging.getLogger(__name__)
 
@@ -23,31 +23,30 @@ FULL, SAMPLE = "results_teacher.json", "results_teacher_check.json"
 
 
 def check_teachers(cfg: DictConfig, teachers: Sequence[nn.Module]) -> None:
-    """Evaluate the teachers on `distill.teacher_check` test images; warn of one that knows next to nothing.
+    """Evaluate the teachers on `distill.teacher_check` images of the first test set; warn if one knows next to nothing.
 
     The results of the first are kept in the output folder for `report_teacher_reached`.
     """
     for i, teacher in enumerate(teachers):
-        results = evaluate_sample(cfg, teacher, build_teacher_loader(cfg, teacher), cfg.distill.teacher_check)
+        results = evaluate_sample(teacher, build_teacher_sets(cfg, teacher)[0], cfg.distill.teacher_check)
         if i == 0:
             write_results(Path(cfg.train.output_dir) / SAMPLE, results)
         if comm.is_main_process():
             report_teacher(results, getattr(teacher, "num_classes", None))
 
 
-def evaluate_sample(cfg: DictConfig, model: nn.Module, loader: Iterable[Any], count: int) -> dict[str, Any]:
-    """Evaluate a model on the first `count` images of a loader; return Detectron2's dict of results.
+def evaluate_sample(model: nn.Module, test_set: EvaluationSet, count: int) -> dict[str, Any]:
+    """Evaluate a model on the first `count` images of a test set; return Detectron2's dict of results.
 
     An evaluator that compares with the whole dataset whatever it was shown (panoptic quality) is left out.
     """
-    evaluator = build(cfg.dataloader.evaluator, "dataloader.evaluator")
-    parts = evaluator._evaluators if isinstance(evaluator, DatasetEvaluators) else [evaluator]
-    parts = [SampleEvaluator(part) for part in parts if not type(part).__name__.startswith("COCOPanoptic")]
+    nested = [getattr(e, "_evaluators", [e]) for e in test_set.evaluators]
+    parts = [SampleEvaluator(e) for e in sum(nested, []) if not type(e).__name__.startswith("COCOPanoptic")]
     if not parts:
         logger.warning("distill.teacher_check: panoptic quality cannot be measured on a part of the images")
         return {}
     share = -(-count // comm.get_world_size())
-    return inference_on_dataset(model, FirstImages(loader, share), DatasetEvaluators(parts))
+    return inference_on_dataset(model, FirstImages(test_set.loader, share), DatasetEvaluators(parts))
 
 
 class FirstImages:

@@ -85,11 +85,11 @@ def load_for_evaluation(checkpointer: Checkpointer, path: str, expected_missing:
         expected_missing: prefixes of keys that may be missing, unexpected or of another shape.
 
     Raises:
-        UserError: if there is no checkpoint, or a key does not fit.
+        UserError: if there is no checkpoint, a key does not fit, or it was trained on other classes than the data has.
     """
     if not path and checkpointer.has_checkpoint():
         path = checkpointer.get_checkpoint_file()
     if not path:
         raise UserError(f"nothing to evaluate: no train.init_checkpoint, no checkpoint in {checkpointer.save_dir}")
-    checkpointer.load(path, checkpointables=[])
+    checkpointer.load(path, checkpointables=["classes"])
     require_all_keys(checkpointer.incompatible, path, expected_missing)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,7 +34,8 @@ def load_teacher(
         raise UserError("the teacher has no weights: set model.teacher.weights to its checkpoint")
     expected = entries(expected_missing, "expected_missing")
     checkpointer = Checkpointer(model)
-    checkpointer.load(weights)
+    trained_on: Any = checkpointer.load(weights).get("classes")
+    model.class_names = trained_on  # what `check_logit_classes` compares
     require_all_keys(checkpointer.incompatible, f"teacher checkpoint {weights}", expected)
     random = [k for k in checkpointer.incompatible.missing_keys if not k.endswith("num_batches_tracked")]
     if random:

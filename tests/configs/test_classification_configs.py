@@ -1,13 +1,14 @@
 """The classifiers' configs: what their points capture, built without memory, and what their recipes say."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
 from detectron2.config import instantiate
 from leaves import LEAVES, is_classifier, load
 
-from diffkd_d2.engine.loaders import check_classes
+from diffkd_d2.engine.class_lists import check_class_lists
 from diffkd_d2.engine.optimizer import scale_learning_rate
 from diffkd_d2.engine.report import log_recipe
 from diffkd_d2.errors import UserError
@@ -138,7 +139,6 @@ def test_a_schedule_goes_from_its_start_to_the_very_end(stem):
 
 def test_other_classes_than_the_data_has_are_an_error():
     loader = type("Loader", (), {"dataset": FakeSource(imagenet=False)})
-    with pytest.raises(UserError, match="100 classes, the model 20"):
-        check_classes(loader, type("Model", (), {"num_classes": 20}))
-    check_classes(loader, type("Model", (), {"num_classes": 100}))
-    check_classes([], torch.nn.Linear(1, 1))
+    with pytest.raises(UserError, match="the model has 20 classes, the data 100"):
+        check_class_lists({"the data": loader}, SimpleNamespace(num_classes=20))
+    check_class_lists({"the data": loader}, SimpleNamespace(num_classes=100))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from coco_files import Folder, good, put
+from coco_files import SQUARE, Folder, good, put
 from PIL import Image
 from pycocotools import mask
 
@@ -80,7 +80,7 @@ def test_what_is_no_coco_file_is_an_error_that_names_it(folder, text):
 
 def test_a_million_annotations_on_one_image(folder, caplog):
     data = good()
-    box = [dict(image_id=0, category_id=1, bbox=[1, 1, 8, 8], iscrowd=0, area=64)]
+    box = [dict(image_id=0, category_id=1, bbox=[1, 1, 8, 8], iscrowd=0, area=64, segmentation=SQUARE)]
     data["annotations"] = [dict(box[0], id=i, image_id=1 if i == 0 else 0) for i in range(1_000_000)]
     assert len(folder.read(data)) == 1
     assert f"1 images with more than {MAX_ANNOTATIONS} annotations" in caplog.text
@@ -112,26 +112,26 @@ def save_image(kind: str, path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("missing", "FileNotFoundError"),
+        ("missing", "1 of 2 images of fuzzed_coco are not there"),
         ("truncated", "OSError"),
-        ("of another size", "SizeMismatchError"),
+        ("of another size", "the file is 12 x 10"),
         ("CMYK", "read"),
         ("16-bit", "more than 8 bits a channel"),
-        ("EXIF-rotated", "SizeMismatchError"),
+        ("EXIF-rotated", "the file is 6 x 10"),
         ("empty", "UnidentifiedImageError"),
     ],
 )
 def test_images(folder, kind, message):
     save_image(kind, folder.path / "0.png")
     line = folder.outcome(good())
-    assert message in line and (line == "read" or "0.png (image_id 0)" in line)
+    assert message in line and (line == "read" or "0.png" in line)
 
 
 def test_the_sizes_of_a_rotated_image_are_those_that_one_sees(folder):
     save_image("EXIF-rotated", folder.path / "0.png")
     data = put(put(good(), ("images", 0, "height"), 10), ("images", 0, "width"), 6)
     for annotation in data["annotations"]:
-        annotation["segmentation"] = []
+        annotation["segmentation"] = SQUARE
     shapes = [tuple(sample["image"].shape) for sample in folder.read(data)]
     assert shapes == [(3, 10, 6), (3, 10, 10)]
 

@@ -1,0 +1,113 @@
+"""What a COCO json may leave out, filled in; and what in it is valid but most likely a mistake, counted in the log."""
+
+from .. import _detectron2  # noqa: F401
+
+# isort: split
+
+import logging
+from collections import Counter
+from typing import Any
+
+from detectron2.utils.logger import log_first_n
+
+Json = dict[str, Any]
+
+
+def fill_in(data: Json, file: str, masks: bool = True) -> None:
+    """Complete a json that has passed `check_coco`, in place, and log how often.
+
+    A missing or null `iscrowd` is 0, a missing `area` is the box's; null or empty masks and keypoints are taken out.
+    Categories of one name get their ids into the name, or the results of one would overwrite those of the other.
+
+    Args:
+        data: the parsed json.
+        file: its name, for the log.
+        masks: whether masks are read. If not, polygons of fewer than three points are taken out, so that
+            Detectron2 keeps the box.
+    """
+    filled: Counter[str] = Counter()
+    annotations = data.get("annotations", [])
+    for annotation in annotations:
+        _fill_annotation(annotation, masks, filled)
+    for what, count in sorted(filled.items()):
+        _warn(f"{file}: {count} of {len(annotations)} annotations have no {what}")
+    names = Counter(category["name"] for category in data["categories"])
+    for category in data["categories"]:
+        if names[category["name"]] > 1:
+            _warn(f"{file}: {names[category['name']]} categories are named '{category['name']}'; their ids are added")
+            category["name"] += f" (id {category['id']})"
+
+
+def _fill_annotation(annotation: Json, masks: bool, filled: Counter) -> None:
+    if annotation.get("iscrowd") is None:
+        annotation["iscrowd"] = 0
+        filled["'iscrowd': taken as 0"] += 1
+    if annotation.get("area") is None:
+        box = annotation["bbox"]
+        annotation["area"] = box[2] * box[3] if _moderate(*box) else 0
+        filled["'area': taken as the box's"] += 1
+    for key in ("segmentation", "keypoints"):
+        if key in annotation and not annotation[key]:
+            del annotation[key]
+    polygons = annotation.get("segmentation")
+    if isinstance(polygons, list):
+        useful = any(polygons) if masks else any(len(p) >= 6 and len(p) % 2 == 0 for p in polygons)
+        if not useful:
+            del annotation["segmentation"]
+
+
+def prepare_for_evaluation(data: Json) -> None:
+    """Number the annotations from 1 on and complete their keypoints, in place.
+
+    pycocotools' COCOeval takes a match with the id 0 for none, and reads `keypoints` and `num_keypoints` of all.
+    """
+    annotations = data.get("annotations", [])
+    length = max((len(a["keypoints"]) for a in annotations if "keypoints" in a), default=0)
+    for i, annotation in enumerate(annotations, start=1):
+        annotation["id"] = i
+        if length:
+            keypoints = annotation.setdefault("keypoints", [0] * length)
+            annotation.setdefault("num_keypoints", sum(v > 0 for v in keypoints[2::3]))
+
+
+def warn_of_contradictions(data: Json, file: str) -> None:
+    """Warn where areas are those of boxes written as two corners, and where images share a file name."""
+    annotations = data.get("annotations", [])
+    corners = sum(_area_is_of_corners(a) for a in annotations)
+    if corners:
+        _warn(
+            f"{file}: 'area' disagrees with the box in {corners} of {len(annotations)} annotations, and fits it as "
+            "x0 y0 x1 y1: 'bbox' must be x, y, width, height"
+        )
+    larger = sum(_area_is_larger(a) for a in annotations)
+    if larger:
+        _warn(f"{file}: 'area' is larger than the box in {larger} of {len(annotations)} annotations")
+    repeated = len(data["images"]) - len({image["file_name"] for image in data["images"]})
+    if repeated:
+        _warn(f"{file}: {repeated} of {len(data['images'])} images have the file_name of another one")
+
+
+def _area_is_of_corners(annotation: Json) -> bool:
+    (x0, y0, x1, y1), area = annotation["bbox"], annotation["area"]
+    if not _moderate(x0, y0, x1, y1, area):
+        return False
+    of_corners = (x1 - x0) * (y1 - y0)
+    near = 0.01 * abs(area)
+    return x1 > x0 and y1 > y0 and abs(of_corners - area) <= near < abs(x1 * y1 - area)
+
+
+def _area_is_larger(annotation: Json) -> bool:
+    _, _, width, height = annotation["bbox"]
+    if annotation["iscrowd"] or not _moderate(width, height, annotation["area"]):
+        return False
+    return min(width, height) > 0 and 1.05 * width * height + 2 < annotation["area"]
+
+
+def _moderate(*values: float) -> bool:
+    """Whether a product of two of the values is a finite number; Python's integers may be larger than floats."""
+    return all(abs(value) < 1e100 for value in values)
+
+
+def _warn(message: str) -> None:
+    # A file may be read several times, by the loader and by evaluators.
+    log_first_n(logging.WARNING, message, key="message", name=__name__)

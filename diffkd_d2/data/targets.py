@@ -1,0 +1,70 @@
+"""Whether the annotations hold what a mapper makes targets of: masks and keypoints, before the first step."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import UserError
+
+Record = dict[str, Any]
+
+
+def complete_targets(records: list[Record], mapper: Any, name: str) -> None:
+    """Check that each annotation has the mask and some have the keypoints that the mapper reads.
+
+    Where an annotation alone has no keypoints, it gets invisible ones, in place. A mapper without
+    `use_instance_mask` and `use_keypoint` is taken to read neither.
+
+    Args:
+        records: dataset dicts.
+        mapper: a `DatasetMapper` of training data, or anything else.
+        name: of the dataset, for errors.
+
+    Raises:
+        UserError: if a mask is missing or of a form that the mapper cannot read, no annotation has keypoints, or
+            their numbers differ.
+    """
+    if getattr(mapper, "use_instance_mask", False):
+        _require_masks(records, getattr(mapper, "instance_mask_format", "bitmask"), name)
+    if getattr(mapper, "use_keypoint", False):
+        _complete_keypoints(records, name)
+
+
+def _require_masks(records: list[Record], form: str, name: str) -> None:
+    pairs = list(_objects(records))
+    without = [record for record, annotation in pairs if not annotation.get("segmentation")]
+    if without:
+        raise UserError(
+            f"{name}: {len(without)} of {len(pairs)} annotations have no mask ('segmentation'), the first of them of "
+            f"{_image(without[0])}: set mapper.use_instance_mask=False for a detector of boxes, or add masks"
+        )
+    encoded = [record for record, annotation in pairs if isinstance(annotation["segmentation"], dict)]
+    if form == "polygon" and encoded:
+        raise UserError(
+            f"{name}: {len(encoded)} of {len(pairs)} masks are RLE, the first of them of {_image(encoded[0])}: set "
+            "dataloader.train.mapper.instance_mask_format=bitmask"
+        )
+
+
+def _complete_keypoints(records: list[Record], name: str) -> None:
+    pairs = list(_objects(records))
+    lengths = {len(a["keypoints"]): record for record, a in pairs if a.get("keypoints")}
+    if pairs and not lengths:
+        raise UserError(
+            f"{name}: none of {len(pairs)} annotations has 'keypoints', the first is of {_image(pairs[0][0])}: set "
+            "mapper.use_keypoint=False, or add keypoints"
+        )
+    if len(lengths) > 1:
+        counts = ", ".join(f"{length // 3} in {_image(record)}" for length, record in sorted(lengths.items())[:3])
+        raise UserError(f"{name}: the annotations have different numbers of keypoints: {counts}")
+    for _, annotation in pairs:
+        if not annotation.get("keypoints"):
+            annotation["keypoints"] = [0] * next(iter(lengths))
+
+
+def _objects(records: list[Record]) -> Iterator[tuple[Record, Record]]:
+    """Return each annotation that mappers read (they leave out crowds), with its record."""
+    return ((r, a) for r in records for a in r.get("annotations", []) if not a.get("iscrowd", 0))
+
+
+def _image(record: Record) -> str:
+    return f"{record.get('file_name', 'a record without a name')} (image_id {record.get('image_id', 'none')})"

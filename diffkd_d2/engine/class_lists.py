@@ -1,0 +1,183 @@
+"""Training data, test data, checkpoint, student and teacher have one list of classes: by number, by name and order."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector
+from torch import nn
+
+from ..distillers import DIST, DKD, KD, QualityFocalKD
+from ..errors import UserError
+from ..meta_arch.distill_point import DistillPoint
+from ..meta_arch.distilled_model import DistilledModel
+
+logger = logging.getLogger(__name__)
+
+# Kind of classes ("things" have boxes, "stuff" has label maps, "labels" are of whole images) -> names by number.
+Names = dict[str, list[str]]
+
+
+class ClassLists:
+    """The names of the classes as a checkpointable; a checkpoint of other classes is refused when it is loaded.
+
+    Args:
+        names: kind -> names.
+    """
+
+    def __init__(self, names: Names):
+        self.names = names
+
+    def state_dict(self) -> Names:
+        """Return plain lists of text."""
+        return self.names
+
+    def load_state_dict(self, state: Any) -> None:
+        """Compare with what the checkpoint was trained on.
+
+        Raises:
+            UserError: if names or their order differ.
+        """
+        for kind, names in readable_names(state).items():
+            _require_equal("the data", self.names.get(kind), "the checkpoint", names)
+
+
+def readable_names(state: Any) -> Names:
+    """Return what a checkpoint holds as "classes"; nothing where that is of a form that is not ours."""
+    if not isinstance(state, dict):
+        return {}
+    lists = {kind: names for kind, names in state.items() if isinstance(names, list)}
+    return {kind: names for kind, names in lists.items() if all(isinstance(name, str) for name in names)}
+
+
+def check_class_lists(loaders: Mapping[str, Any], model: nn.Module) -> ClassLists:
+    """Compare the classes of loaders with each other and their numbers with the model's; log what says nothing.
+
+    Args:
+        loaders: what an error calls it ("training data", "test data shapes_val") -> the loader.
+        model: the student, or a teacher that is evaluated on this data.
+
+    Returns:
+        the classes of the first loader that names each kind.
+
+    Raises:
+        UserError: if two lists differ, a name occurs twice in one, or the model has another number of classes.
+    """
+    known: dict[str, tuple[str, list[str]]] = {}
+    for source, loader in loaders.items():
+        names = class_names(loader)
+        if not names:
+            logger.info(f"classes: {source} names none, so they are not compared")
+        _require_unique(source, names)
+        _check_model(model, source, names)
+        for kind, listed in names.items():
+            first = known.setdefault(kind, (source, listed))
+            _require_equal(*first, source, listed)
+    return ClassLists({kind: names for kind, (_, names) in known.items()})
+
+
+def check_logit_classes(model: DistilledModel, student: ClassLists) -> None:
+    """Compare the names of student and teacher where a point distils class logits without `classes`.
+
+    Raises:
+        UserError: if they differ.
+    """
+    for point in model.points:
+        if point.classes is not None or not _on_logits(point):
+            continue
+        teacher = readable_names(getattr(model.teachers[point.teacher_index], "class_names", None))
+        if not teacher:
+            logger.info(f"point '{point.name}': the teacher's checkpoint names no classes, so they are not compared")
+        for kind in student.names.keys() & teacher.keys():
+            try:
+                _require_equal("the student", student.names[kind], "the teacher", teacher[kind])
+            except UserError as error:
+                raise UserError(f"point '{point.name}': {error}: match them by `classes=match_classes(...)`") from None
+
+
+def class_names(loader: Any) -> Names:
+    """Return the names that a loader of dataset dicts or of labelled images states."""
+    names = getattr(loader, "class_names", None)
+    if names is not None:
+        return names
+    labels = getattr(getattr(loader, "dataset", None), "classes", None)
+    return {} if labels is None else {"labels": list(labels)}
+
+
+def class_count(model: nn.Module, kind: str, alone: bool = False) -> int | None:
+    """Return how many classes of a kind the model tells apart; None where it does not say.
+
+    Args:
+        model: a detector, segmentor, panoptic model or classifier.
+        kind: "things", "stuff" or "labels".
+        alone: whether the data has this kind alone, so that the `num_classes` of an unknown model is of it.
+
+    Raises:
+        UserError: if the parts of the ROI heads have different numbers.
+    """
+    heads = getattr(model, "roi_heads", None), getattr(model, "sem_seg_head", None)
+    if kind == "things" and heads[0] is not None:
+        return _count_of_roi_heads(heads[0])
+    if kind == "stuff" and heads[1] is not None:
+        return _count_of_segmentor(heads[1])
+    if heads != (None, None) or (kind == "stuff" and isinstance(model, DenseDetector)):
+        return None
+    counts = getattr(model, "num_classes", None)
+    return counts if isinstance(counts, int) and (alone or isinstance(model, DenseDetector)) else None
+
+
+def _count_of_roi_heads(heads: nn.Module) -> int | None:
+    predictors = getattr(heads, "box_predictor", None)
+    predictors = predictors if isinstance(predictors, nn.ModuleList) else [predictors]
+    own, of_boxes = getattr(heads, "num_classes", None), {getattr(p, "num_classes", None) for p in predictors}
+    for count in of_boxes - {None, own}:
+        raise UserError(f"the model's roi_heads.num_classes is {own}, its box_predictor.num_classes {count}")
+    return own
+
+
+def _count_of_segmentor(head: nn.Module) -> int | None:
+    own = getattr(head, "num_classes", None)
+    if isinstance(own, int):
+        return own
+    inner = getattr(head, "coarse_sem_seg_head", None)  # PointRend's
+    if inner is not None:
+        return _count_of_segmentor(inner)
+    return getattr(getattr(head, "predictor", None), "out_channels", None)
+
+
+def _check_model(model: nn.Module, source: str, names: Names) -> None:
+    compared = []
+    for kind, listed in names.items():
+        count = class_count(model, kind, alone=len(names) == 1)
+        if count is None:
+            continue
+        compared.append(f"{count} {kind}")
+        if count != len(listed):
+            raise UserError(
+                f"the model has {count} classes, {source} {len(listed)}: {_short(listed)}; set the model's "
+                "num_classes, or leave classes out of the data"
+            )
+    if names and not compared:
+        logger.info(f"classes: {type(model).__name__} states no number, so {source} is not compared with it")
+
+
+def _require_unique(source: str, names: Names) -> None:
+    for listed in names.values():
+        twice = [name for i, name in enumerate(listed) if name in listed[:i]]
+        if twice:
+            raise UserError(f"{source} has two classes named '{twice[0]}': results of one would overwrite the other's")
+
+
+def _require_equal(source: str, names: list[str] | None, other: str, others: list[str]) -> None:
+    if names is not None and list(names) != list(others):
+        lists = [f"{who} has {len(listed)}: {_short(listed)}" for who, listed in ((source, names), (other, others))]
+        raise UserError(f"the classes differ: {'; '.join(lists)}")
+
+
+def _on_logits(point: DistillPoint) -> bool:
+    distiller = point.distiller
+    return isinstance(distiller, KD | DKD | DIST | QualityFocalKD) or bool(getattr(distiller, "logits", False))
+
+
+def _short(names: list[str]) -> str:
+    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")

@@ -1,0 +1,169 @@
+"""Test sets with their loaders and evaluators, built and tried before the first step."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from detectron2.config import instantiate
+from detectron2.data import DatasetCatalog
+from detectron2.evaluation import (
+    COCOEvaluator,
+    DatasetEvaluator,
+    inference_context,
+)
+from detectron2.utils import comm
+from detectron2.utils.registry import locate
+from omegaconf import DictConfig, ListConfig
+from torch import nn
+
+from ..data.coco_json import checked_evaluator_json
+from ..data.images import require_files, sample
+from ..data.label_maps import ReadableLabelMaps
+from ..data.loaders import dataset_names
+from ..errors import UserError, nearest
+from ..evaluation.trial import try_evaluator
+from .loaders import build_loader, check_image_format
+
+logger = logging.getLogger(__name__)
+
+
+class EvaluationSet(NamedTuple):
+    """A test set: its name ("" where the config has none), its loader, and what judges a model on it."""
+
+    name: str
+    loader: Any
+    evaluators: list[DatasetEvaluator]
+
+
+def build_test_sets(cfg: DictConfig, model: nn.Module) -> list[EvaluationSet]:
+    """Build the loader and the evaluators of each test set in `dataloader.test.dataset.names`, and try them.
+
+    The evaluators of a set are `dataloader.evaluator`, one or a list; where they take `dataset_name` from
+    `${..test.dataset.names}`, as the shipped configs do, each set has its own.
+
+    Args:
+        cfg: the run's config.
+        model: what is evaluated; the loaders must read images in its channel order.
+
+    Raises:
+        UserError: if data, files or packages are missing, or an evaluator cannot judge a sample of its data.
+    """
+    node = cfg.dataloader
+    check_image_format(node.test, model)
+    names = dataset_names(node.test)
+    if not names:
+        return [_build_test_set("", node)]
+    listed, sets = node.test.dataset.names, []
+    try:
+        for name in names:
+            node.test.dataset.names = name
+            sets.append(_build_test_set(name, node))
+    finally:
+        node.test.dataset.names = listed
+    return sets
+
+
+def loaders_by_name(sets: Sequence[EvaluationSet]) -> dict[str, Any]:
+    """Return the loaders under what an error calls them."""
+    return {f"the test data {name}".rstrip(): loader for name, loader, _ in sets}
+
+
+def try_outputs(model: nn.Module, sets: Sequence[EvaluationSet]) -> None:
+    """Let the evaluators take what the model makes of the first image of each test set of dataset dicts.
+
+    The state of the random generators and of the evaluators is as before.
+
+    Raises:
+        UserError: if the model does not predict what an evaluator needs.
+    """
+    for name, loader, evaluators in sets:
+        if not getattr(loader, "records", ()):
+            continue
+        inputs = [loader.dataset[0]]
+        with torch.random.fork_rng(), inference_context(model), torch.no_grad():
+            outputs = model(inputs)
+        for evaluator in evaluators:
+            with _one_line(f"evaluator {type(evaluator).__name__} of {name}", _is_shipped(type(evaluator))):
+                _require_fields(evaluator, outputs[0])
+                evaluator.reset()
+                if comm.is_main_process():
+                    evaluator.process(inputs, outputs)
+                evaluator.reset()
+
+
+def _require_fields(evaluator: DatasetEvaluator, output: dict[str, Any]) -> None:
+    if not isinstance(evaluator, COCOEvaluator) or "instances" not in output:
+        return
+    fields = {"segm": "pred_masks", "keypoints": "pred_keypoints"}
+    for task in evaluator._tasks or ():
+        if task in fields and not output["instances"].has(fields[task]):
+            raise UserError(f"tasks has '{task}', but the model predicts no {fields[task]}")
+
+
+def _build_test_set(name: str, node: DictConfig) -> EvaluationSet:
+    loader = build_loader(node.test)
+    nodes = node.evaluator if isinstance(node.evaluator, ListConfig) else [node.evaluator]
+    evaluators = [_build_evaluator(evaluator, loader, name) for evaluator in nodes]
+    return EvaluationSet(name, loader, evaluators)
+
+
+def _build_evaluator(node: DictConfig, loader: Any, name: str) -> DatasetEvaluator:
+    judged = node.get("dataset_name")
+    what = f"evaluator {_target_name(node)}{f' of {judged}' if judged else ''}"
+    if judged is not None and judged not in DatasetCatalog.list():
+        raise UserError(f"{what}: there is no such dataset{nearest(str(judged), DatasetCatalog.list())}")
+    with _one_line(what, _is_shipped(locate(node._target_) if isinstance(node._target_, str) else node._target_)):
+        with checked_evaluator_json():
+            evaluator = instantiate(node)
+        label_maps = getattr(evaluator, "input_file_to_gt_file", None)  # SemSegEvaluator's
+        if label_maps is not None:
+            require_files(label_maps.values(), "label maps")
+            evaluator.input_file_to_gt_file = ReadableLabelMaps(label_maps)
+        _check_images(evaluator, loader, name)
+        logger.info(f"{what}: {try_evaluator(evaluator)}")
+    return evaluator
+
+
+def _check_images(evaluator: DatasetEvaluator, loader: Any, name: str) -> None:
+    """Raise UserError where the images of the loader are not those that the evaluator knows."""
+    if isinstance(evaluator, COCOEvaluator):
+        known, key = evaluator._coco_api.imgs, "image_id"
+    elif isinstance(getattr(evaluator, "input_file_to_gt_file", None), dict):
+        known, key = evaluator.input_file_to_gt_file, "file_name"
+    else:
+        return
+    records = sample(getattr(loader, "records", ()), 100)
+    unknown = [record for record in records if record.get(key) not in known]
+    if unknown:
+        raise UserError(
+            f"it does not know {len(unknown)} of {len(records)} images of {name} looked at, such as "
+            f"{unknown[0].get('file_name')} ({key} {unknown[0].get(key)}): is it of another dataset?"
+        )
+
+
+@contextmanager
+def _one_line(what: str, shipped: bool) -> Iterator[None]:
+    """Turn what an evaluator raises into one line; code that is not Detectron2's or ours keeps its traceback."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from error
+    except ModuleNotFoundError as error:
+        raise UserError(f"{what} needs {error.name}: pip install {error.name}") from error
+    except FileNotFoundError as error:
+        raise UserError(f"{what}: {error.filename or error} is not there") from error
+    except Exception as error:
+        if not shipped:
+            raise
+        raise UserError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _is_shipped(evaluator_class: type) -> bool:
+    return evaluator_class.__module__.partition(".")[0] in ("detectron2", "diffkd_d2")
+
+
+def _target_name(node: DictConfig) -> str:
+    target = node.get("_target_")
+    return target.rsplit(".", 1)[-1] if isinstance(target, str) else getattr(target, "__name__", str(target))
