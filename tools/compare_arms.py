@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detectron2.utils.registry import locate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from diffkd_d2.engine.config import argument_parser, load_config, parse_arguments
 from diffkd_d2.errors import UserError
@@ -66,12 +66,23 @@ def evaluator_nodes(cfg: DictConfig) -> dict[str, DictConfig]:
 
 def predictions_kept(cfg: DictConfig, folder: Path) -> list[str]:
     """Return the overrides by which the evaluators leave the predictions of every image in `folder`."""
-    overrides = []
-    for key, node in evaluator_nodes(cfg).items():
-        target = locate(node._target_) if isinstance(node._target_, str) else node._target_
-        if "output_dir" in inspect.signature(target).parameters:
-            overrides.append(f"{key}.output_dir={quoted(folder)}")
-    return overrides
+    nodes = evaluator_nodes(cfg).items()
+    return [f"{key}.output_dir={quoted(folder)}" for key, node in nodes if keeps_predictions(node)]
+
+
+def keeps_predictions(node: DictConfig) -> bool:
+    """Whether an evaluator can leave predictions in an `output_dir`."""
+    target = locate(node._target_) if isinstance(node._target_, str) else node._target_
+    return "output_dir" in inspect.signature(target).parameters
+
+
+def choose_last_test_set(cfg: DictConfig) -> str:
+    """Leave of several test sets the last, whose predictions are those that stay; return the prefix of its tasks."""
+    names = OmegaConf.select(cfg, "dataloader.test.dataset.names")
+    if not isinstance(names, ListConfig):
+        return ""
+    several, cfg.dataloader.test.dataset.names = len(names) > 1, names[-1]
+    return f"{cfg.dataloader.test.dataset.names}/" if several else ""
 
 
 def quoted(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from compare_arms import ALONE, LONGER, MIMIC, Arm, evaluator_nodes, load_arm
+from compare_arms import ALONE, LONGER, MIMIC, Arm, choose_last_test_set, evaluator_nodes, keeps_predictions, load_arm
 from compare_runs import read_cost, seconds_per_iteration
 from detectron2.config import instantiate
 from intervals import draw_images, percentile_interval, resampled_ap, t_interval
@@ -23,8 +23,24 @@ Results = dict[str, dict[str, dict[str, float]]]  # task -> metric -> seed -> va
 
 def headline(task: str, metrics: list[str]) -> str:
     """Return the metric that stands for a task."""
-    metric = HEADLINE.get(task.removesuffix("_ema"), metrics[0])
+    metric = HEADLINE.get(_kind(task), metrics[0])
     return metric if metric in metrics else metrics[0]
+
+
+def _kind(task: str) -> str:
+    """Return what a task measures, without its test set and `_ema`."""
+    return task.rpartition("/")[2].removesuffix("_ema")
+
+
+def read_tasks(path: Path) -> dict[str, dict[str, float | None]]:
+    """Return task -> metric -> value of a results.json; of several test sets the task is `<set>/<task>`."""
+    tasks: dict[str, dict[str, float | None]] = {}
+    for name, content in json.loads(path.read_text()).items():
+        if any(isinstance(value, dict) for value in content.values()):
+            tasks |= {f"{name}/{task}": metrics for task, metrics in content.items()}
+        else:
+            tasks[name] = content
+    return tasks
 
 
 def summarise(output: Path, arms: list[Arm], shared: list[str], seeds: list[int], threads: int) -> dict[str, Any]:
@@ -52,7 +68,7 @@ def summarise(output: Path, arms: list[Arm], shared: list[str], seeds: list[int]
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
         "headline": {task: headline(task, list(metrics)) for task, metrics in tasks.items()},
-        "teacher": json.loads(teacher.read_text()) if teacher.exists() else None,
+        "teacher": read_tasks(teacher) if teacher.exists() else None,
         "longer": json.loads(longer.read_text()) if LONGER in results else None,
         "same_start": len({cost["student_hash"] for cost in costs.values()}) == 1,
         "arms": {
@@ -76,15 +92,12 @@ def read_results(output: Path, arms: list[str], seeds: list[int]) -> dict[str, R
 
     A metric that no run has is left out. Where one run has it and another does not, that one found nothing: 0.
     """
-    raw = {
-        arm: {str(s): json.loads((output / arm / f"seed_{s}" / "results.json").read_text()) for s in seeds}
-        for arm in arms
-    }
+    raw = {arm: {str(s): read_tasks(output / arm / f"seed_{s}" / "results.json") for s in seeds} for arm in arms}
     runs = [run for of_seeds in raw.values() for run in of_seeds.values()]
     metrics: dict[str, dict[str, None]] = {}
     for task, values in (pair for run in runs for pair in run.items()):
         metrics.setdefault(task, {}).update({k: None for k, v in values.items() if v is not None})
-        metrics[task].setdefault(HEADLINE.get(task.removesuffix("_ema"), next(iter(values))), None)
+        metrics[task].setdefault(HEADLINE.get(_kind(task), next(iter(values))), None)
     return {
         arm: {
             task: {m: {s: run.get(task, {}).get(m) or 0.0 for s, run in of_seeds.items()} for m in names}
@@ -114,7 +127,10 @@ def image_samples(output: Path, cfg: Any, arms: list[str], seeds: list[int]) -> 
     files = {arm: [detections_of(output / arm / f"seed_{s}") for s in seeds] for arm in arms}
     if not all(file.exists() for of_arm in files.values() for file in of_arm):
         return samples
+    prefix = choose_last_test_set(cfg)
     for node in evaluator_nodes(cfg).values():
+        if not keeps_predictions(node):
+            continue
         node.output_dir = str(output / "inference")
         evaluator = instantiate(node)
         if not hasattr(evaluator, "_coco_api"):
@@ -122,7 +138,7 @@ def image_samples(output: Path, cfg: Any, arms: list[str], seeds: list[int]) -> 
         counts = draw_images(len(evaluator._coco_api.getImgIds()), RESAMPLES)
         for task in set(node.get("tasks") or ("bbox",)) & {"bbox", "segm"}:
             # The average is evaluated last, and overwrites the student's file.
-            samples[f"{task}_ema" if cfg.train.ema_decay else task] = {
+            samples[f"{prefix}{task}_ema" if cfg.train.ema_decay else f"{prefix}{task}"] = {
                 arm: np.mean([resampled_ap(evaluator, file, task, counts) for file in of_arm], axis=0)
                 for arm, of_arm in files.items()
             }

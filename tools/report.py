@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compare_arms import ALONE, LONGER, evaluator_nodes, load_arm
+from compare_arms import ALONE, LONGER, choose_last_test_set, evaluator_nodes, keeps_predictions, load_arm
 from compare_table import Table, tables
 from detectron2.config import instantiate
 from omegaconf import DictConfig
@@ -109,6 +109,7 @@ def predictions(group: Group) -> list[Picture]:
         return []
     folders = {"teacher": group.teacher, **{m.name: m.folder for m in members}}
     cfg = load_arm(members[-1].words)
+    choose_last_test_set(cfg)
     found = []
     for node in evaluator_nodes(cfg).values():
         found += [(title, image) for title, image in evaluator_pictures(node, folders, members) if image is not None]
@@ -117,7 +118,7 @@ def predictions(group: Group) -> list[Picture]:
 
 def evaluator_pictures(node: DictConfig, folders: dict[str, Path], members: list[Member]) -> list[tuple[str, Any]]:
     """Return title and image of what one evaluator measures; the image is None where predictions were not kept."""
-    if hasattr(node, "output_dir") or "COCOEvaluator" in str(node._target_):
+    if keeps_predictions(node):
         node.output_dir = str(members[-1].folder / "inference")
     evaluator = instantiate(node)
     if hasattr(evaluator, "_coco_api"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compare_arms import LONGER, Arm
+from compare_results import read_tasks
 from compare_runs import read_metrics
 from compare_table import Table, number
 
@@ -72,7 +73,7 @@ def arms_of(summary: dict[str, Any]) -> list[Arm]:
 def results_table(member: Member) -> Table:
     """Return the results of a single run as they stand in its results.json."""
     path = member.folder / "results.json"
-    results = json.loads(path.read_text()) if path.exists() else {}
+    results = read_tasks(path) if path.exists() else {}
     rows = [[task, metric, number(value, 2)] for task, values in results.items() for metric, value in values.items()]
     return Table(f"Results of {member.name}", ["task", "metric", "value"], rows)
 

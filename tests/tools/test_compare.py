@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from compare_arms import parse_arms
-from compare_results import read_results
+from compare_results import headline, read_results, read_tasks
 from compare_table import tables
 
 from diffkd_d2.errors import UserError
@@ -122,6 +122,13 @@ def test_arms_are_words_of_train_net():
         ["--method", "mimic"],
         ["train.clip_norm=1", "model.points.0.weight=9"],
     ]
+
+
+def test_tasks_of_several_test_sets_are_kept_apart(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"val": {"bbox": {"AP": 1.0}}, "test": {"bbox": {"AP": None}}}))
+    assert read_tasks(path) == {"val/bbox": {"AP": 1.0}, "test/bbox": {"AP": None}}
+    assert headline("val/bbox_ema", ["AP50", "AP"]) == "AP"
 
 
 def test_a_run_that_found_nothing_counts_as_zero(tmp_path):
