@@ -12,6 +12,9 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.stamp
 endif
 
+# Two processes with one thread each; a process takes tests from the other when it has none left.
+PARALLEL ?= -n 2 --dist worksteal
+
 DETECTRON2 := $(wildcard packaging/detectron2/*)
 
 .PHONY: help setup demo demo-teacher test test-fast test-faults lint types format
@@ -28,10 +31,10 @@ demo-teacher: $(READY) ## train the demo's teacher anew
 	$(PY) tools/demo.py --teacher
 
 test: $(READY) ## run every test
-	$(PY) -m pytest tests
+	$(PY) -m pytest tests $(PARALLEL)
 
 test-fast: $(READY) ## run the tests that are not marked slow
-	$(PY) -m pytest tests -m 'not slow and not faults'
+	$(PY) -m pytest tests -m 'not slow and not faults' $(PARALLEL)
 
 test-faults: $(READY) ## the long tests of reliability: kills, leaks, fuzzing; about 25 minutes
 	$(PY) -m pytest tests -m faults -s

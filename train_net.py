@@ -4,6 +4,7 @@
 python train_net.py --config-file configs/coco/diffkd_r50.py --num-gpus 8
 torchrun --nproc-per-node 2 train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py
 python train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py --eval-teacher
+python train_net.py --config-file my/student.yaml --teacher my/teacher.yaml --teacher-weights teacher.pth --method pkd
 python train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py --dry-run
 """
 
@@ -23,18 +24,20 @@ from omegaconf import DictConfig
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
 from diffkd_d2.checkpoint.run_folder import Run
+from diffkd_d2.engine.balance import BalanceHook
 from diffkd_d2.engine.build import build
 from diffkd_d2.engine.class_lists import check_class_lists
 from diffkd_d2.engine.compilation import compile_distillers
-from diffkd_d2.engine.config import argument_parser, load_config, parse_arguments
+from diffkd_d2.engine.config import argument_parser, parse_arguments
 from diffkd_d2.engine.evaluation import EvalHook, evaluate, evaluate_teachers, write_results
 from diffkd_d2.engine.evaluators import build_test_sets, loaders_by_name
 from diffkd_d2.engine.gradient_report import GradientReportHook
 from diffkd_d2.engine.guard import TooManySkippedError
-from diffkd_d2.engine.hooks import AverageHook, DistillHook, PeriodicCheckpointer
+from diffkd_d2.engine.hooks import AverageHook, DistillHook, PeriodicCheckpointer, PreciseBN
 from diffkd_d2.engine.launch import launch, set_up
 from diffkd_d2.engine.loaders import build_loader
-from diffkd_d2.engine.optimizer import scale_learning_rate
+from diffkd_d2.engine.optimizer import build_optimizer, scale_learning_rate
+from diffkd_d2.engine.pair import configure
 from diffkd_d2.engine.plan import log_plan
 from diffkd_d2.engine.preemption import PreemptionHook
 from diffkd_d2.engine.preflight import preflight
@@ -52,9 +55,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     main, distill = comm.is_main_process(), cfg.distill
     seed = cfg.train.seed if cfg.train.seed >= 0 else comm.shared_random_seed()
     model = build(cfg.model, "model").to(cfg.train.device)
-    cfg.optimizer.params.model = model
     learning_rate = scale_learning_rate(cfg)
-    optimizer = build(cfg.optimizer, "optimizer")
+    optimizer = build_optimizer(cfg, model)
     lr_multiplier = build(cfg.lr_multiplier, "lr_multiplier")
 
     loader = build_loader(cfg.dataloader.train)
@@ -85,6 +87,11 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         average = AverageHook(model.student, cfg.train.ema_decay, output_dir / "model_ema.pth")
         parts["ema"] = average.average
     checkpointer = Checkpointer(model.student, cfg.train.output_dir, **parts)
+    window = (distill.start_iter, distill.warmup_iters, distill.stop_iter)
+    precise_bn = None
+    if cfg.train.precise_bn:
+        batches_anew = build_loader(cfg.dataloader.train)
+        precise_bn = PreciseBN(cfg.train.eval_period, model.student, batches_anew, cfg.train.precise_bn)
     results: dict = {}
 
     def evaluate_student() -> dict:
@@ -95,6 +102,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         return results
 
     writers = build_writers(cfg.train.output_dir, cfg.train.max_iter) if main and not args.dry_run else []
+    balance = distill.get("balance")
+    balance_hook = None if balance is None else BalanceHook(model, balance, distill.start_iter)
     eval_hook = EvalHook(cfg.train.eval_period, evaluate_student, output_dir)
     writer_hooks = [hooks.PeriodicWriter(writers, period=cfg.train.log_period)] if main else []
     trainer.register_hooks(
@@ -102,8 +111,9 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
             PositionHook(loader, seed, cfg.train.accumulate),
             hooks.IterationTimer(),
             hooks.LRScheduler(scheduler=lr_multiplier),
-            DistillHook(model, distill.start_iter, distill.warmup_iters, distill.stop_iter, cfg.train.log_period),
-            GradientReportHook(model, distill.start_iter),
+            DistillHook(model, *window, distill.weight, cfg.train.log_period),
+            balance_hook or GradientReportHook(model, distill.start_iter),
+            precise_bn,
             NormalizerHook(model.student),
             average,
             PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
@@ -145,7 +155,7 @@ def do_test(cfg: DictConfig) -> None:
 
 def main(args: Namespace) -> None:
     """Train or evaluate, in each process."""
-    cfg = load_config(args.config_file, args.opts)
+    cfg = configure(args)
     set_up(cfg, args)
     if args.eval_teacher:
         evaluate_teachers(cfg)

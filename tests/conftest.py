@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from quick_start import stop_servers
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the models are small, and two processes share two cores
 import torch
 
 from diffkd_d2.datasets.shapes import generate
@@ -22,6 +25,11 @@ def seeds() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+def pytest_unconfigure() -> None:
+    """End the processes that started programs quickly."""
+    stop_servers()
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,10 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from quick_start import run_program
 
 pytestmark = pytest.mark.slow
 
@@ -32,10 +31,8 @@ def run_page(name: str, folder: Path, root: Path, *overrides: str) -> None:
     path = os.pathsep.join([str(folder), str(REPO), os.environ.get("PYTHONPATH", "")])
     env = dict(os.environ, DETECTRON2_DATASETS=str(root), OMP_NUM_THREADS="1", PYTHONPATH=path)
     for command in commands:
-        words = command.replace("python train_net.py", f"{sys.executable} {REPO / 'train_net.py'}").split()
-        run = subprocess.run(
-            [*words, *SHORT, *overrides], cwd=folder, env=env, capture_output=True, text=True, check=False
-        )
+        words = command.replace("python train_net.py", str(REPO / "train_net.py")).split()
+        run = run_program([*words, *SHORT, *overrides], env, cwd=folder)
         assert run.returncode == 0, f"{command}\n{run.stderr[-3000:]}"
 
 

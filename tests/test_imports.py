@@ -17,6 +17,7 @@ ARROWS = {
     "meta_arch": {"errors"},
     "diffusion": {"errors"},
     "distillers": {"diffusion", "errors"},
+    "recipes": {"distillers", "meta_arch", "errors"},
 }
 
 

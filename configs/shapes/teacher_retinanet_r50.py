@@ -17,3 +17,5 @@ dataloader.train.total_batch_size = 16
 optimizer.lr = 1.5e-3
 train.max_iter, train.eval_period, train.checkpointer.period = 4000, 2000, 1000
 train.output_dir = "output/shapes/teacher_retinanet_r50"
+# The trained weights that are shipped, for --teacher.
+teacher = dict(weights="assets/shapes_teacher_r50.pth")

@@ -185,17 +185,26 @@ class NamedErrors:
         try:
             if hasattr(self.mapper, "image_format") and "file_name" in record:
                 record = _checked_files(record)
-            mapped = self.mapper(record)
+            mapped = self._map(record)
             if self.labels is not None and isinstance(mapped, dict) and "sem_seg" in mapped:
                 file = record.get("sem_seg_file_name") or record.get("pan_seg_file_name")
                 self.labels.check(mapped["sem_seg"], file)
             return mapped
+        except ProjectError:
+            raise
         except Exception as error:
-            own = getattr(self.mapper, "__module__", "").split(".")[0] not in ("detectron2", "diffkd_d2")
-            named = named_error(record, error)
-            if own and not isinstance(error, UserError | OSError):  # the traceback is of use to who wrote the mapper
-                raise ProjectError(f"{named} (in the mapper {self.mapper})") from error
-            raise named from error
+            raise named_error(record, error) from error
+
+    def _map(self, record: dict[str, Any]) -> Any:
+        try:
+            return self.mapper(record)
+        except (UserError, OSError):
+            raise
+        except Exception as error:
+            if getattr(self.mapper, "__module__", "").split(".")[0] in ("detectron2", "diffkd_d2"):
+                raise
+            # The traceback is of use to the author of the mapper.
+            raise ProjectError(f"{named_error(record, error)} (in the mapper {self.mapper})") from error
 
 
 def _checked_files(record: dict[str, Any]) -> dict[str, Any]:

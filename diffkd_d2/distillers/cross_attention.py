@@ -63,8 +63,8 @@ class CrossAttention(nn.Module):
         query = visible(self.query(student)).flatten(2)
         count = whole.sum(dim=(2, 3)).clamp(min=1)[:, :, None]
         with torch.autocast(teacher.device.type, enabled=False):
-            found = (value @ key.transpose(1, 2) / count) @ query
-        return found.unflatten(2, student.shape[2:])
+            found: Tensor = (value @ key.transpose(1, 2) / count) @ query
+        return found.reshape(len(found), -1, *student.shape[2:])
 
 
 def _instance_norm(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:

@@ -109,16 +109,16 @@ class GlobalContext(nn.Module):
         self.transform = nn.Sequential(
             nn.Conv2d(channels, inner, 1), nn.LayerNorm([inner, 1, 1]), nn.ReLU(), nn.Conv2d(inner, channels, 1)
         )
-        nn.init.kaiming_normal_(self.key.weight, nonlinearity="relu")
-        nn.init.zeros_(self.key.bias)
-        for parameter in self.transform[-1].parameters():
+        for parameter in [*self.key.parameters(), *self.transform[-1].parameters()]:
             nn.init.zeros_(parameter)
+        nn.init.kaiming_normal_(self.key.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor, weight: Tensor) -> Tensor:
         """Return x (N, C, H, W) with its context added; `weight` (N, 1, H, W) is 1 where a position counts."""
         attention = softmax_over_positions(self.key(x), weight)
         mean = torch.einsum("nchw,nhw->nc", x, attention[:, 0])
-        return x + self.transform(mean[:, :, None, None])
+        context: Tensor = self.transform(mean[:, :, None, None])
+        return x + context
 
 
 def softmax_over_positions(x: Tensor, weight: Tensor) -> Tensor:

@@ -27,10 +27,14 @@ class MaskedBatchNorm2d(BatchNorm2d):
         mean = x.sum(dim=(0, 2, 3)) / count
         centred = (x - mean[:, None, None]) * mask
         var = centred.square().sum(dim=(0, 2, 3)) / count
-        with torch.no_grad():
-            self.num_batches_tracked.add_(1)
-            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-            unbiased = var * (count / (count - 1).clamp(min=1))
-            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+        self._track(mean, var * (count / (count - 1).clamp(min=1)))
         scale = (self.weight * (var + self.eps).rsqrt())[:, None, None]
         return centred * scale + self.bias[:, None, None] * mask
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, var: Tensor) -> None:
+        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(var.to(self.running_var.dtype), self.momentum)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)

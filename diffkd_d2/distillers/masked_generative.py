@@ -61,4 +61,5 @@ class MaskedGenerative(nn.Module):
         first, second = self.generation
         # Padding is zero before each convolution, as it is beyond the border of a map.
         hidden = F.relu(first(x.masked_fill(draws > 1 - self.ratio, 0.0)))
-        return second(hidden if mask is None else hidden.masked_fill(mask == 0, 0.0))
+        generated: Tensor = second(hidden if mask is None else hidden.masked_fill(mask == 0, 0.0))
+        return generated

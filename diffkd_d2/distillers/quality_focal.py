@@ -1,6 +1,7 @@
 """Quality-focal distillation of class logits with sigmoid, as in BCKD (arXiv 2308.14286) and CrossKD (2306.11369)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -47,9 +48,10 @@ class QualityFocalKD(nn.Module):
         Raises:
             ValueError: if the numbers of channels differ.
         """
-        if isinstance(student, Tensor):
-            student, teacher, mask = [student], [teacher], [mask]
-        terms = [self._level(*level) for level in zip(student, teacher, mask, strict=True)]
+        lists: list[Any] = [[x] for x in (student, teacher, mask)]
+        if not isinstance(student, Tensor):
+            lists = [student, teacher, [None] * len(student) if mask is None else mask]
+        terms = [self._level(*level) for level in zip(*lists, strict=True)]
         loss, positives = (torch.stack(x).sum() for x in zip(*terms, strict=True))
         return {"loss_kd": loss / (positives.clamp(min=1) if self.normalizer is None else self.normalizer)}
 

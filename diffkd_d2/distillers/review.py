@@ -101,7 +101,7 @@ class Fusion(nn.Module):
             mask: (N, 1, H, W) or None.
         """
         x = self.reduce_norm(self.reduce(x), mask)
-        if self.attention is not None:
+        if self.attention is not None and coarser is not None:
             coarser = F.interpolate(coarser, x.shape[2:], mode="nearest")
             weights = self.attention(torch.cat([x, coarser], dim=1)).sigmoid()
             x = x * weights[:, :1] + coarser * weights[:, 1:]

@@ -8,26 +8,36 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from detectron2.config import LazyCall as L
 from detectron2.config import LazyConfig
 from detectron2.engine import default_argument_parser
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ..errors import ProjectError, UserError, nearest
+from ..meta_arch.auto_points import AutoPoints
+from ..meta_arch.distilled_model import DistilledModel
+from ..modeling.yaml_model import yaml_model
+from .defaults import distill_defaults, train_defaults
 from .schema import check_config
 
-# `_target_` names what a LazyCall calls, `extend` the functions that `yaml_model` runs: as a key, or in a value.
-_CALLED = re.compile(r"(_target_)|\b(extend)\b(?=[^=]*=)|\b(extend)['\"]?\s*:")
+# `_target_` names what a LazyCall calls, `extend` the functions that `yaml_model` runs, `project` a file that it runs:
+# as a key, or in a value.
+_CALLED = re.compile(r"(_target_)|\b(extend|project)\b(?=[^=]*=)|\b(extend|project)['\"]?\s*:")
 # `${oc.decode:...}` and the like compute; `${train.seed}` only refers.
 _RESOLVER = re.compile(r"\$\{[^}]*:")
 
 
 def argument_parser(epilog: str | None = None) -> ArgumentParser:
-    """Return Detectron2's options, `--eval-teacher` and `--dry-run`."""
+    """Return Detectron2's options and ours."""
     parser = default_argument_parser(epilog=epilog)
     next(action for action in parser._actions if action.dest == "opts").nargs = "*"  # not all that follows
     parser.add_argument("--eval-teacher", action="store_true", help="evaluate the teacher on the student's test data")
     parser.add_argument("--dry-run", action="store_true", help="stop before the first step and print the plan")
+    parser.add_argument("--teacher", help="config of the teacher: a file, or a name in Detectron2's zoo")
+    parser.add_argument("--teacher-weights", help="its checkpoint; every key of it must fit")
+    parser.add_argument("--method", help="distillation method in place of the config's points, such as diffkd, pkd+kd")
+    parser.add_argument("--project", help="train_net.py of the project that the YAML configs belong to; it is run")
     return parser
 
 
@@ -47,11 +57,57 @@ def load_config(path: str, overrides: list[str]) -> DictConfig:
             exist, or a value has another type or range than `schema.py` says.
         ProjectError: if the code in the file fails.
     """
+    return finish(apply_overrides(complete(load_lazy(path)), overrides))
+
+
+def load_lazy(path: str) -> DictConfig:
+    """Run a LazyConfig file and return what it defines.
+
+    Raises:
+        UserError: if the file is not there or no Python.
+        ProjectError: if the code in the file fails.
+    """
     if not Path(path).is_file():
         raise UserError(f"no config file '{path}'")
     if not path.endswith(".py"):
-        raise UserError(f"'{path}' is no LazyConfig, which is a .py file (Detectron2 would run code from a YAML one)")
-    cfg = _run_config(path)
+        raise UserError(f"'{path}' is neither a LazyConfig (.py) nor a YAML config (.yaml)")
+    return _run_config(path)
+
+
+def complete(cfg: DictConfig) -> DictConfig:
+    """Give a LazyConfig of another project what this one's have: a `DistilledModel` and all options of `train_net.py`.
+
+    Detectron2's and detrex' switches `train.amp.enabled` and `train.clip_grad` become ours.
+
+    Raises:
+        UserError: if the config defines no model.
+    """
+    if "model" not in cfg:
+        raise UserError("the config defines no model")
+    theirs = cfg.get("train", OmegaConf.create())
+    if locate_target(cfg.model) is not DistilledModel:
+        cfg.model = L(DistilledModel)(student=cfg.model, points=[])
+        cfg.notes, theirs = _take_over(theirs)
+    cfg.train = OmegaConf.merge(train_defaults(), theirs)
+    cfg.distill = OmegaConf.merge(distill_defaults(), cfg.get("distill", {}))
+    if "params" in cfg.get("optimizer", {}) and "distiller_lr_factor" not in cfg.optimizer.params:
+        cfg.optimizer.params.distiller_lr_factor = 1.0
+    return cfg
+
+
+def _take_over(train: DictConfig) -> tuple[list[str], DictConfig]:
+    """Return what of another project's `train` is not honoured, as notes for the log, and what is, in our words."""
+    ours = {key: value for key, value in train.items() if key in train_defaults() and key != "amp"}
+    if OmegaConf.select(train, "amp.enabled"):
+        ours["amp"] = dict(dtype="float16")
+    if OmegaConf.select(train, "clip_grad.enabled"):
+        ours["clip_norm"] = train.clip_grad.params.max_norm
+    others = [key for key in train if key not in train_defaults() and key != "clip_grad"]
+    return [f"train.{key} is not honoured" for key in others], OmegaConf.create(ours)
+
+
+def apply_overrides(cfg: DictConfig, overrides: list[str]) -> DictConfig:
+    """Apply `key=value` overrides; see `load_config`."""
     for override in overrides:
         key, equals, _ = override.partition("=")
         if not equals:
@@ -60,12 +116,9 @@ def load_config(path: str, overrides: list[str]) -> DictConfig:
         if not key.startswith("+"):
             _require_key(cfg, key)
     try:
-        cfg = LazyConfig.apply_overrides(cfg, [_expand_home(o.removeprefix("+")) for o in overrides])
+        return LazyConfig.apply_overrides(cfg, [_expand_home(o.removeprefix("+")) for o in overrides])
     except Exception as error:  # hydra's parser and omegaconf each raise their own kinds
         raise UserError(f"cannot apply overrides: {str(error).splitlines()[0]}") from error
-    check_config(cfg)
-    cfg.train.output_dir = os.path.expanduser(cfg.train.output_dir)
-    return cfg
 
 
 def _expand_home(override: str) -> str:
@@ -81,15 +134,58 @@ def _run_config(path: str) -> DictConfig:
     except UserError:
         raise
     except SyntaxError as error:
-        fault = error.__cause__ or error  # Detectron2 says which file, its cause which line
+        # Detectron2 says which file, its cause which line.
+        fault = error.__cause__ if isinstance(error.__cause__, SyntaxError) else error
         raise UserError(f"{error.msg} line {fault.lineno}: {fault.msg}") from error
     except Exception as error:
         line = f"config {path}: {type(error).__name__}: {error}"
-        if isinstance(error, ImportError) and "has to exist" in str(error):  # a relative import of no file
+        if type(error) is ImportError and error.name is None:  # Detectron2's own: a relative import of no file
             raise UserError(line) from error
         raise ProjectError(line) from error
     finally:
         builtins.__import__ = import_before  # Detectron2 replaces it, and leaves it so where a config fails
+
+
+def finish(cfg: DictConfig) -> DictConfig:
+    """Check the config, and hand AutoPoints what `distill` says for it.
+
+    The points come last in `model`, so that what is drawn for the distillers does not depend on who chose them.
+
+    Raises:
+        UserError: if `distill.where` or `distill.levels` is set where the points are listed, or a value has another
+            type or range than `schema.py` says.
+    """
+    check_config(cfg)
+    cfg.train.output_dir = os.path.expanduser(cfg.train.output_dir)
+    given = {key: cfg.distill.pop(key) for key in ("where", "levels") if key in cfg.distill}
+    given = {key: value for key, value in given.items() if value is not None}
+    points = cfg.model.pop("points", [])
+    if given and locate_target(points) is not AutoPoints:
+        raise UserError(f"distill.{next(iter(given))} is for points that --method chooses; this config lists its own")
+    if given:
+        points.update(given)
+    cfg.model.points = points
+    return cfg
+
+
+def place_models(node: Any, device: str) -> None:
+    """Set the device of each YAML model, and of each LazyCall that has one: some models remember where they are."""
+    if isinstance(node, ListConfig):
+        for part in node:
+            place_models(part, device)
+    elif isinstance(node, DictConfig):
+        if locate_target(node) is yaml_model or ("_target_" in node and "device" in node):
+            node.device = device
+        for key in node:
+            place_models(node._get_node(key), device)
+
+
+def locate_target(node: Any) -> Any:
+    """Return what a LazyCall node calls; None where it is no such node."""
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        return None
+    target = node._target_
+    return locate(target) if isinstance(target, str) else target
 
 
 def require_data(override: str) -> None:
@@ -114,17 +210,23 @@ def _require_key(cfg: DictConfig, key: str) -> None:
         else:
             prefix = ".".join(parts[:i])
             known = sorted({*map(str, node), *_parameters(node)}) if isinstance(node, DictConfig) else []
+            known = [name for name in known if name != "_target_"]
             names = [f"{prefix}.{name}" if prefix else name for name in known]
+            if locate_target(node) is AutoPoints:
+                raise UserError(
+                    f"the config has no key '{key}': {prefix} is chosen by the models, and its options are "
+                    f"{', '.join(names)}, and +{prefix}.OPTION for one of the distiller's; the log shows the list"
+                )
             raise UserError(f"the config has no key '{key}'{nearest('.'.join(parts[: i + 1]), names)}")
 
 
 def _parameters(node: Any) -> list[str]:
     """What the callable of a LazyCall node takes by keyword beyond what the config sets."""
-    if not isinstance(node, DictConfig) or "_target_" not in node:
+    target = locate_target(node)
+    if target is None:
         return []
-    target = node._target_
     try:
-        parameters = inspect.signature(locate(target) if isinstance(target, str) else target).parameters.values()
+        parameters = inspect.signature(target).parameters.values()
     except (TypeError, ValueError):  # some builtins have no signature
         return []
     return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]

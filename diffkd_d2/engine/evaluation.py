@@ -11,7 +11,7 @@ from detectron2.engine import hooks
 from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from ..errors import UserError
@@ -62,15 +62,17 @@ def build_teacher_sets(cfg: DictConfig, teacher: nn.Module) -> list[EvaluationSe
     Raises:
         UserError: as `build_test_sets`.
     """
-    read = OmegaConf.select(cfg.dataloader.test, "mapper.image_format")
-    if not read:
-        return build_test_sets(cfg, teacher)
-    mapper = cfg.dataloader.test.mapper
-    mapper.image_format = getattr(teacher, "input_format", None) or read
+    tests = cfg.dataloader.test
+    nodes = list(tests) if isinstance(tests, ListConfig) else [tests]
+    read = [(node, OmegaConf.select(node, "mapper.image_format")) for node in nodes]
+    read = [(node, image_format) for node, image_format in read if image_format]
+    for node, image_format in read:
+        node.mapper.image_format = getattr(teacher, "input_format", None) or image_format
     try:
         return build_test_sets(cfg, teacher)
     finally:
-        mapper.image_format = read
+        for node, image_format in read:
+            node.mapper.image_format = image_format
 
 
 def write_results(path: Path, results: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from detectron2.data import DatasetCatalog
 from detectron2.evaluation import (
     COCOEvaluator,
     DatasetEvaluator,
+    DatasetEvaluators,
     inference_context,
 )
 from detectron2.utils import comm
@@ -22,7 +23,7 @@ from ..data.coco_json import checked_evaluator_json
 from ..data.images import require_files, sample
 from ..data.label_maps import ReadableLabelMaps
 from ..data.loaders import dataset_names
-from ..errors import UserError, nearest
+from ..errors import ProjectError, UserError, nearest
 from ..evaluation.trial import try_evaluator
 from .loaders import build_loader, check_image_format
 
@@ -38,10 +39,11 @@ class EvaluationSet(NamedTuple):
 
 
 def build_test_sets(cfg: DictConfig, model: nn.Module) -> list[EvaluationSet]:
-    """Build the loader and the evaluators of each test set in `dataloader.test.dataset.names`, and try them.
+    """Build the loader and the evaluators of each test set, and try them.
 
-    The evaluators of a set are `dataloader.evaluator`, one or a list; where they take `dataset_name` from
-    `${..test.dataset.names}`, as the shipped configs do, each set has its own.
+    The test sets are those in `dataloader.test.dataset.names`. The evaluators of a set are `dataloader.evaluator`, one
+    or a list; if they take `dataset_name` from `${..test.dataset.names}`, as the shipped configs do, each set has its
+    own. If `dataloader.test` is a list, each entry is a test set, and `dataloader.evaluator` has one entry for each.
 
     Args:
         cfg: the run's config.
@@ -51,6 +53,8 @@ def build_test_sets(cfg: DictConfig, model: nn.Module) -> list[EvaluationSet]:
         UserError: if data, files or packages are missing, or an evaluator cannot judge a sample of its data.
     """
     node = cfg.dataloader
+    if isinstance(node.test, ListConfig):
+        return _build_listed_sets(node, model)
     check_image_format(node.test, model)
     names = dataset_names(node.test)
     if not names:
@@ -102,14 +106,26 @@ def _require_fields(evaluator: DatasetEvaluator, output: dict[str, Any]) -> None
             raise UserError(f"tasks has '{task}', but the model predicts no {fields[task]}")
 
 
+def _build_listed_sets(node: DictConfig, model: nn.Module) -> list[EvaluationSet]:
+    if not node.test or len(node.test) != len(node.evaluator):
+        raise UserError(f"dataloader: {len(node.test)} test sets, {len(node.evaluator)} evaluators")
+    sets = []
+    for test, evaluator in zip(node.test, node.evaluator, strict=True):
+        check_image_format(test, model)
+        name, loader = test.get("dataset_name") or "+".join(dataset_names(test)), build_loader(test)
+        sets.append(EvaluationSet(name, loader, _build_evaluators(evaluator, loader, name)))
+    return sets
+
+
 def _build_test_set(name: str, node: DictConfig) -> EvaluationSet:
     loader = build_loader(node.test)
     nodes = node.evaluator if isinstance(node.evaluator, ListConfig) else [node.evaluator]
-    evaluators = [_build_evaluator(evaluator, loader, name) for evaluator in nodes]
+    evaluators = [part for evaluator in nodes for part in _build_evaluators(evaluator, loader, name)]
     return EvaluationSet(name, loader, evaluators)
 
 
-def _build_evaluator(node: DictConfig, loader: Any, name: str) -> DatasetEvaluator:
+def _build_evaluators(node: DictConfig, loader: Any, name: str) -> list[DatasetEvaluator]:
+    """Return the evaluator that a node describes, or the parts of a `DatasetEvaluators`, each of them tried."""
     judged = node.get("dataset_name")
     what = f"evaluator {_target_name(node)}{f' of {judged}' if judged else ''}"
     if judged is not None and judged not in DatasetCatalog.list():
@@ -117,13 +133,15 @@ def _build_evaluator(node: DictConfig, loader: Any, name: str) -> DatasetEvaluat
     with _one_line(what, _is_shipped(locate(node._target_) if isinstance(node._target_, str) else node._target_)):
         with checked_evaluator_json():
             evaluator = instantiate(node)
-        label_maps = getattr(evaluator, "input_file_to_gt_file", None)  # SemSegEvaluator's
-        if label_maps is not None:
-            require_files(label_maps.values(), "label maps")
-            evaluator.input_file_to_gt_file = ReadableLabelMaps(label_maps)
-        _check_images(evaluator, loader, name)
-        logger.info(f"{what}: {try_evaluator(evaluator)}")
-    return evaluator
+        parts = evaluator._evaluators if type(evaluator) is DatasetEvaluators else [evaluator]
+        for part in parts:
+            label_maps = getattr(part, "input_file_to_gt_file", None)  # SemSegEvaluator's
+            if label_maps is not None:
+                require_files(label_maps.values(), "label maps")
+                part.input_file_to_gt_file = ReadableLabelMaps(label_maps)
+            _check_images(part, loader, name)
+            logger.info(f"{what}: {try_evaluator(part)}")
+    return parts
 
 
 def _check_images(evaluator: DatasetEvaluator, loader: Any, name: str) -> None:
@@ -156,7 +174,7 @@ def _one_line(what: str, shipped: bool) -> Iterator[None]:
         raise UserError(f"{what}: {error.filename or error} is not there") from error
     except Exception as error:
         if not shipped:
-            raise
+            raise ProjectError(f"{what}: {type(error).__name__}: {error}") from error
         raise UserError(f"{what}: {type(error).__name__}: {error}") from error
 
 

@@ -1,12 +1,12 @@
 """Gradient norm of each distillation loss relative to the task loss: what to look at before choosing a weight."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from detectron2.engine import HookBase
 from tabulate import tabulate
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..meta_arch.distilled_model import DistilledModel
 
@@ -14,10 +14,53 @@ logger = logging.getLogger(__name__)
 
 # A ratio of gradient norms between these is no reason to change the weight.
 LOWEST, HIGHEST = 0.01, 10.0
+# The ratios for which the report names the weights.
+WANTED = (0.1, 0.5, 1.0)
+
+
+class Gradients:
+    """Norms of gradients in those parameters of the student that distillation reaches.
+
+    A head behind the last point has a gradient of the task alone, which says nothing about the balance of the two.
+
+    Args:
+        student: the student.
+        distillation: sum of the distillation losses, in its graph.
+        scale: factor that keeps the gradients in the range of float16.
+
+    Raises:
+        RuntimeError: if the graph does not bear several backward passes.
+    """
+
+    def __init__(self, student: nn.Module, distillation: Tensor, scale: float = 1.0):
+        parameters = [p for p in student.parameters() if p.requires_grad]
+        self.scale = scale
+        gradients = self._gradients(distillation, parameters)
+        self.reached = [p for p, g in zip(parameters, gradients, strict=True) if g is not None]
+        self.distillation = self._norm(gradients)
+
+    def norm(self, loss: Tensor) -> float:
+        """Return the norm of the gradient of a loss."""
+        return self._norm(self._gradients(loss, self.reached))
+
+    def _gradients(self, loss: Tensor, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
+        if not parameters or not loss.requires_grad:
+            return [None] * len(parameters)
+        return torch.autograd.grad(loss * self.scale, parameters, retain_graph=True, allow_unused=True)
+
+    def _norm(self, gradients: Sequence[Tensor | None]) -> float:
+        norms = [g.norm().double() / self.scale for g in gradients if g is not None]
+        return float(torch.stack(norms).norm()) if norms else 0.0
+
+
+def task_and_distillation(losses: dict[str, Tensor], names: Collection[str]) -> tuple[Tensor, Tensor]:
+    """Return the sum of the task's losses and that of distillation's, whose names are in `names`."""
+    task = [v for k, v in losses.items() if k not in names]
+    return torch.stack(task).sum(), torch.stack([losses[k] for k in names]).sum()
 
 
 class GradientReportHook(HookBase):
-    """Log, in a few early iterations, the norm of each loss's gradient in the student's parameters.
+    """Log, in a few early iterations, the norm of each loss's gradient in the parameters that distillation reaches.
 
     All distillation losses together are compared with the task: a warning says so where the ratio of the norms is
     below `LOWEST` or above `HIGHEST`. The training is the same with and without this hook. Each line costs a
@@ -43,12 +86,11 @@ class GradientReportHook(HookBase):
         share = self.model.distill_scale
         if self.trainer.iter not in self.iterations or not origin or not share:
             return
-        task = [v for k, v in losses.items() if k not in origin]
-        terms = {k: v for k, v in losses.items() if k in origin}
         try:
-            of_task = self._norm(sum(task), scale)
-            norms = {k: self._norm(v, scale) / share for k, v in terms.items()}
-            together = self._norm(sum(terms.values()), scale) / share
+            task, distillation = task_and_distillation(losses, origin)
+            gradients = Gradients(self.model.student, distillation, scale)
+            of_task, together = gradients.norm(task), gradients.distillation / share
+            norms = {k: gradients.norm(losses[k]) / share for k in origin}
         except RuntimeError as error:
             logger.info(f"no report on the scale of the losses: {str(error).splitlines()[0]}")
             return
@@ -60,7 +102,8 @@ class GradientReportHook(HookBase):
         rows.append(["all of them", sum(losses[k].item() for k, norm in norms.items() if norm), together, ratio])
         table = tabulate(rows, headers=["loss", "value", "norm", "over the task's"], floatfmt=".3g")
         logger.info(
-            f"gradient norms in the student at iteration {self.trainer.iter}; the task's is {of_task:.3g}:\n{table}"
+            f"gradient norms in the student where distillation reaches, at iteration {self.trainer.iter}; "
+            f"the task's is {of_task:.3g}:\n{table}\n{_weights(ratio)}"
         )
         if not LOWEST <= ratio <= HIGHEST:
             logger.warning(
@@ -68,10 +111,9 @@ class GradientReportHook(HookBase):
                 f"{LOWEST:g} to {HIGHEST:g}: look at model.points.*.weight"
             )
 
-    def _norm(self, loss: Tensor | int, scale: float) -> float:
-        parameters = [p for p in self.model.student.parameters() if p.requires_grad]
-        if not isinstance(loss, Tensor) or not loss.requires_grad:
-            return 0.0
-        gradients = torch.autograd.grad(loss * scale, parameters, retain_graph=True, allow_unused=True)
-        norms = [g.norm().double() / scale for g in gradients if g is not None]
-        return float(torch.stack(norms).norm()) if norms else 0.0
+
+def _weights(ratio: float) -> str:
+    if not ratio:
+        return "no distillation loss reaches the student"
+    factors = ", ".join(f"{wanted / ratio:.3g} for {wanted:g}" for wanted in WANTED)
+    return f"factors on the weights of the points for a ratio of gradient norms: {factors}"

@@ -20,10 +20,11 @@ class DistillHook(HookBase):
         start_iter: weight of `loss_kd` is 0 before this iteration; losses that train the distiller always act.
         warmup_iters: iterations in which the weight rises linearly to its full value.
         stop_iter: the weight is 0 from this iteration on. If None, it never stops.
+        weight: the full value, on top of the points' own weights; at least 0.
         period: iterations between two writings of the metrics.
 
     Raises:
-        UserError: if the window is empty or a bound is negative.
+        UserError: if the window is empty, or a bound or the weight is negative.
     """
 
     def __init__(
@@ -32,19 +33,22 @@ class DistillHook(HookBase):
         start_iter: int = 0,
         warmup_iters: int = 0,
         stop_iter: int | None = None,
+        weight: float = 1.0,
         period: int = 20,
     ):
         if start_iter < 0 or warmup_iters < 0 or (stop_iter is not None and stop_iter <= start_iter):
             raise UserError(f"distill window: start {start_iter}, warm-up {warmup_iters}, stop {stop_iter}")
-        self.model, self.period = model, period
+        if weight < 0:
+            raise UserError(f"distill.weight is {weight}, expected 0 or more")
+        self.model, self.weight, self.period = model, weight, period
         self.start_iter, self.warmup_iters, self.stop_iter = start_iter, warmup_iters, stop_iter
 
     def scale(self, iteration: int) -> float:
-        """Return the factor on `loss_kd` at an iteration, in [0, 1]."""
+        """Return the factor on `loss_kd` at an iteration, in [0, `weight`]."""
         if self.stop_iter is not None and iteration >= self.stop_iter:
             return 0.0
         done = iteration + 1 - self.start_iter
-        return min(max(done, 0) / (self.warmup_iters + 1), 1.0)
+        return self.weight * min(max(done, 0) / (self.warmup_iters + 1), 1.0)
 
     def before_step(self) -> None:
         """Set the factor for this iteration."""
@@ -85,6 +89,15 @@ class AverageHook(HookBase):
         """Write the average."""
         if comm.is_main_process():
             write_weights(self.path, self.average.module)
+
+
+class PreciseBN(hooks.PreciseBN):
+    """Detectron2's, with batches that are the same each time, so that a resumed run has the same statistics."""
+
+    def update_stats(self) -> None:
+        """Compute the statistics from the loader's first batches."""
+        self._data_iter = None
+        super().update_stats()
 
 
 class PeriodicCheckpointer(hooks.PeriodicCheckpointer):

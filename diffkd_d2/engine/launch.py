@@ -18,6 +18,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.multiprocessing import ProcessExitedException
 
 from ..errors import UserError, one_line_errors
+from .config import place_models
 from .preemption import EXIT_CODE, pass_on_sigterm
 from .weights import claim_output_folder
 
@@ -43,11 +44,14 @@ def set_up(cfg: DictConfig, args: Namespace) -> None:
     """
     if not (args.num_gpus and torch.cuda.is_available()):
         cfg.train.device = "cpu"
+    place_models(cfg.model, cfg.train.device)
     make_output_dir(cfg.train.output_dir)
     if not (args.eval_only or args.eval_teacher or args.dry_run):
         claim_output_folder(cfg, args.resume)
     default_setup(cfg, args)
-    setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="diffkd_d2")
+    logger = setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="diffkd_d2")
+    for note in cfg.get("notes", []):
+        logger.info(note)
 
 
 def make_output_dir(path: str) -> None:

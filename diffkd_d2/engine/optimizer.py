@@ -2,11 +2,34 @@
 
 from typing import Any
 
+import torch
 from detectron2.solver.build import get_default_optimizer_params
+from detectron2.utils.registry import locate
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import UserError
 from ..meta_arch.distilled_model import DistilledModel
+from .build import build
+
+
+def build_optimizer(cfg: DictConfig, model: DistilledModel) -> torch.optim.Optimizer:
+    """Return the optimizer of a config, with the distillers in groups of their own.
+
+    Where `optimizer.params` is `distill_optimizer_params`, that makes the groups. Any other, such as a project's, is
+    called with the student alone, under the student's own names, so that learning rates by module are the project's.
+    """
+    params = cfg.optimizer.params
+    target = params.get("_target_")
+    if (locate(target) if isinstance(target, str) else target) is distill_optimizer_params:
+        params.model = model
+        return build(cfg.optimizer, "optimizer")
+    factor = params.pop("distiller_lr_factor", 1.0)
+    params.model = model.student
+    optimizer = build(cfg.optimizer, "optimizer")
+    rate = cfg.optimizer.get("lr") or optimizer.defaults["lr"]
+    for group in get_default_optimizer_params(model.points, rate * factor, weight_decay_norm=0.0):
+        optimizer.add_param_group(group)
+    return optimizer
 
 
 def distill_optimizer_params(

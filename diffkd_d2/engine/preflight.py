@@ -84,6 +84,7 @@ def check_weights(model: DistilledModel) -> None:
     Raises:
         UserError: if one is negative or no number; 0 is a warning.
     """
+    point: Any
     for point in model.points:
         if not 0 <= point.weight < float("inf"):
             raise UserError(f"point '{point.name}': its weight is {point.weight}, expected 0 or more")

@@ -47,7 +47,7 @@ class CheckpointerOptions(Closed):
 
 
 class Train(Closed):
-    """`configs/common/train.py`, where a comment explains each."""
+    """`diffkd_d2/engine/defaults.py`, where a comment explains each."""
 
     output_dir: Annotated[str, Field(min_length=1)]
     overwrite: bool = False
@@ -63,22 +63,28 @@ class Train(Closed):
     accumulate: PositiveInt
     lr_reference_batch: PositiveInt | None
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None
+    precise_bn: NonNegativeInt = 0
     max_skipped: PositiveInt
     drop_distill: bool
     ddp: dict[str, Any]
     checkpointer: CheckpointerOptions
     eval_period: NonNegativeInt
     log_period: PositiveInt
+    cudnn_benchmark: bool = False
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
 
 
 class Distill(Closed):
-    """The window of `loss_kd`, and how many images the teacher is tried on."""
+    """Window and weight of `loss_kd`, the options of `AutoPoints`, the check of the teacher, and the balance."""
 
     start_iter: NonNegativeInt
     warmup_iters: NonNegativeInt
     stop_iter: PositiveInt | None
+    weight: NonNegativeFloat = 1.0
+    where: list[str] | str | None = None
+    levels: list[str] | None = None
     teacher_check: NonNegativeInt = 0
+    balance: PositiveFloat | None = None
 
 
 class OptimizerParams(Open):
@@ -124,7 +130,7 @@ class Loader(Open):
 
 class Dataloader(Open):
     train: Loader
-    test: Loader
+    test: Loader | list[Loader]
     evaluator: Any
 
 

@@ -67,7 +67,8 @@ class SampleEvaluator(DatasetEvaluator):
     """Let COCOEvaluator judge the images that it was shown alone; other evaluators do so by themselves."""
 
     def __init__(self, evaluator: DatasetEvaluator):
-        self.evaluator, self.seen = evaluator, []
+        self.evaluator = evaluator
+        self.seen: list[int | str] = []
 
     def reset(self) -> None:
         """Forget the images."""

@@ -1,6 +1,6 @@
 """Capture what named sub-modules return, without touching the model's code."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,14 +14,19 @@ class _Stop(Exception):
 
 
 @contextmanager
-def capture(model: nn.Module, modules: Iterable[str], stop: bool = False) -> Iterator[dict[str, Any]]:
+def capture(
+    model: nn.Module, modules: Iterable[str], stop: bool = False, clones: set[str] | None = None, explore: bool = False
+) -> Iterator[dict[str, Any]]:
     """Record the outputs of sub-modules during one forward of `model` inside the `with` block.
 
     Args:
         model: any module.
-        modules: paths as in `named_modules()`, such as `"backbone"`.
+        modules: paths as in `find_module`, such as `"backbone"`.
         stop: leave the forward (and the block) as soon as all of them have run; what would have come after (one of
             them runs again, an output is changed) is then not seen.
+        clones: paths whose output the model changes in place later: a copy of it is recorded.
+        explore: add the paths of such outputs to `clones` instead of raising, and see what runs inside of a module
+            that does not run itself.
 
     Yields:
         a dict that fills up as the modules run: path -> what the module returned.
@@ -29,40 +34,82 @@ def capture(model: nn.Module, modules: Iterable[str], stop: bool = False) -> Ite
     Raises:
         UserError: before the block if a path does not exist; after it if a module did not run, ran several times
             (a head that is called once per level: capture the module that holds it), or if what it returned was
-            changed in place afterwards (a convolution before `relu_`: capture the block that holds both).
+            changed in place afterwards (a convolution before `relu_`) and is not in `clones`.
     """
-    modules = set(modules)
-    outputs: dict[str, Any] = {}
-    repeated: set[str] = set()
-    versions: dict[str, list[tuple[Tensor, int]]] = {}
-
-    def record(path: str, output: Any) -> None:
-        if path in outputs:
-            repeated.add(path)
-        outputs[path] = output
-        versions[path] = [(t, t._version) for t in _tensors(output)]
-        if stop and outputs.keys() == modules:
-            raise _Stop
-
+    clones = set() if clones is None else clones
+    seen = _Seen(set(modules), stop, clones)
     handles = [
-        find_module(model, path).register_forward_hook(lambda m, i, output, path=path: record(path, output))
-        for path in modules
+        find_module(model, path).register_forward_hook(lambda m, i, output, path=path: seen.record(path, output))
+        for path in seen.wanted
     ]
+    if explore:
+        handles += [
+            module.register_forward_hook(lambda m, i, o, name=f"{path}.{name}": seen.inside.add(name))
+            for path in seen.wanted
+            for name, module in find_module(model, path).named_modules()
+            if name
+        ]
     try:
-        yield outputs
+        yield seen.outputs
     except _Stop:
         pass
     finally:
         for handle in handles:
             handle.remove()
-    name = type(model).__name__
-    if repeated:
-        raise UserError(f"{name}: module {sorted(repeated)} ran several times in one forward; capture its parent")
-    changed = [path for path, seen in versions.items() if any(t._version != before for t, before in seen)]
-    if changed:
-        raise UserError(f"{name}: what module {sorted(changed)} returned is changed in place later; capture its parent")
-    if outputs.keys() != modules:
-        raise UserError(f"{name}: module {sorted(modules - outputs.keys())} did not run in the forward")
+    if explore:
+        clones |= seen.changed()
+    fault = seen.fault(ignore_changes=explore)
+    if fault:
+        raise UserError(f"{type(model).__name__}: module {fault}")
+
+
+class _Seen:
+    """What the hooks of one `capture` see."""
+
+    def __init__(self, wanted: set[str], stop: bool, clones: Collection[str]):
+        self.wanted, self.stop, self.clones = wanted, stop, clones
+        self.outputs: dict[str, Any] = {}
+        self.repeated: set[str] = set()
+        self.inside: set[str] = set()
+        self.versions: dict[str, list[tuple[Tensor, int]]] = {}
+
+    def record(self, path: str, output: Any) -> None:
+        if path in self.outputs:
+            self.repeated.add(path)
+        self.outputs[path] = _clone(output) if path in self.clones else output
+        self.versions[path] = [(t, t._version) for t in _tensors(self.outputs[path])]
+        if self.stop and self.outputs.keys() == self.wanted:
+            raise _Stop
+
+    def changed(self) -> set[str]:
+        """Return the paths whose output was changed in place after it was recorded."""
+        return {path for path, known in self.versions.items() if any(t._version != before for t, before in known)}
+
+    def fault(self, ignore_changes: bool) -> str | None:
+        """Return what cannot be used, and what to capture instead; None where all can."""
+        missing = self.wanted - self.outputs.keys()
+        if self.repeated:
+            return f"{sorted(self.repeated)} ran several times in one forward; capture its parent"
+        if self.changed() and not ignore_changes:
+            return f"{sorted(self.changed())} returned what is changed in place later; capture its parent"
+        if not missing:
+            return None
+        ran = sorted(name for name in self.inside if any(name.startswith(f"{path}.") for path in missing))
+        outermost = [name for name in ran if not any(name.startswith(f"{other}.") for other in ran)]
+        if not outermost:
+            return f"{sorted(missing)} did not run in the forward"
+        return (
+            f"{sorted(missing)} is called by another method than forward, so that what it returns cannot be captured; "
+            f"what ran inside of it can: {', '.join(outermost[-8:])}"
+        )
+
+
+def _clone(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output.clone()
+    if isinstance(output, dict):
+        return {key: _clone(part) for key, part in output.items()}
+    return type(output)(map(_clone, output)) if type(output) in (list, tuple) else output
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:
@@ -100,12 +147,12 @@ def record_inputs(model: nn.Module, modules: Iterable[str]) -> Iterator[dict[str
 
 
 def find_module(model: nn.Module, path: str) -> nn.Module:
-    """Return the sub-module at `path`.
+    """Return the sub-module at `path`; a module that the model holds under several names has as many paths.
 
     Raises:
         UserError: if there is none; the line lists the paths that are most alike.
     """
-    named = dict(model.named_modules())
+    named = dict(model.named_modules(remove_duplicate=False))
     if path not in named:
         raise UserError(f"{type(model).__name__} has no module '{path}'{nearest(path, [n for n in named if n])}")
     return named[path]

@@ -12,7 +12,6 @@ from .pairing import common_area, is_map, pick, same_rows, sizes_of_images, stri
 from .roi_branch import RoiBranch
 
 Key = str | int | Sequence[str | int] | None
-WHO = ("student", "teacher")
 
 
 class Pair(NamedTuple):
@@ -143,17 +142,18 @@ class DistillPoint(nn.Module):
     def _pair(
         self, student: Any, teacher: Any, keys: tuple[Any, Any], stride: int | None, sizes: list[tuple[int, int]] | None
     ) -> Pair:
-        pair = [pick(output, key, who) for output, key, who in zip((student, teacher), keys, WHO, strict=True)]
+        s, t = pick(student, keys[0], "student"), pick(teacher, keys[1], "teacher")
         if self.classes is not None:
-            pair = [take_channels(f, *c) for f, c in zip(pair, self.classes, strict=True)]
-        if not is_map(*pair, None if sizes is None else len(sizes), rows=self.roi is not None):
-            pair, mask = same_rows(*pair)
-            return Pair(*pair, mask, None)
-        strides = stride_of(*pair, sizes, stride)
-        pair, mask = common_area(*pair, sizes, strides)
-        return Pair(*pair, mask, strides)
+            s, t = (take_channels(f, *c) for f, c in zip((s, t), self.classes, strict=True))
+        maps = is_map(s, t, None if sizes is None else len(sizes), rows=self.roi is not None)
+        if sizes is None or not maps:
+            (s, t), mask = same_rows(s, t)
+            return Pair(s, t, mask, None)
+        strides = stride_of(s, t, sizes, stride)
+        (s, t), mask = common_area(s, t, sizes, strides)
+        return Pair(s, t, mask, strides)
 
-    def _distil_one(self, pair: Pair, batched_inputs: Any, labels: Tensor | None, scores: Any) -> dict[str, Tensor]:
+    def _distil_one(self, pair: Pair, batched_inputs: Any, labels: Tensor | None, scores: Any) -> Any:
         student, teacher, mask, stride = pair
         logits = None if self.scores is None else pick(scores, self.scores[1], "teacher")
         needed = inputs_for(needs_of(self.distiller), student, stride, batched_inputs, labels, logits)

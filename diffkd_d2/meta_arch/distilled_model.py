@@ -1,6 +1,6 @@
 """The meta-architecture: a student under training, a frozen teacher, and the points where they meet."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from ..errors import UserError
 from .capture import capture, find_module, record_inputs
 from .distill_point import DistillPoint
 from .distiller_inputs import labels_of_rows, needs_of
+from .roi_branch import RoiBranch
 
 
 class DistilledModel(nn.Module):
@@ -24,7 +25,8 @@ class DistilledModel(nn.Module):
     Args:
         student: any model on Detectron2's contract (list of dicts in; in training a dict of losses out).
         teacher: frozen model on the same contract, or a list of them; None where there are no points.
-        points: where to distil; none makes training equal to that of the bare student.
+        points: where to distil; none makes training equal to that of the bare student. A callable, such as
+            `AutoPoints`, is called with the student and the list of teachers, and returns them.
         shared_distiller: use the first point's distiller for all points, one set of parameters.
 
     Raises:
@@ -36,23 +38,25 @@ class DistilledModel(nn.Module):
         self,
         student: nn.Module,
         teacher: nn.Module | Sequence[nn.Module] | None = None,
-        points: Sequence[DistillPoint] = (),
+        points: Iterable[DistillPoint] | Callable[..., Iterable[DistillPoint]] = (),
         shared_distiller: bool = False,
     ):
         super().__init__()
         self.student = student
-        self.points = nn.ModuleList(points)
         teachers = [] if teacher is None else [teacher] if isinstance(teacher, nn.Module) else list(teacher)
         # A plain list: nn.Module would register the teachers as sub-modules.
         self.teachers = [t.requires_grad_(False).eval() for t in teachers]
+        self.points = nn.ModuleList(points if isinstance(points, Iterable) else points(student, self.teachers))
         self.distill_scale = 1.0
         self._stop_early = True
+        # Of the student and of each teacher: modules whose output is changed in place after they return it.
+        self._clones: list[set[str]] = [set() for _ in (student, *self.teachers)]
         self.metrics: dict[str, Tensor] = {}
         # Which point each loss of the last forward pass comes from; the student's own are not in it.
         self.origin: dict[str, str] = {}
         if shared_distiller:
-            for point in self.points:
-                point.distiller = self.points[0].distiller
+            for point in self._points():
+                point.distiller = self._points()[0].distiller
         self._check()
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
@@ -63,19 +67,21 @@ class DistilledModel(nn.Module):
         """
         if not self.training or not self.points:
             return self.student(batched_inputs)
-        poolers = {p.roi.pooler for p in self.points if p.roi}
-        with capture(self.student, {p.student for p in self.points}) as features:
+        points = self._points()
+        poolers = {p.roi.pooler for p in points if p.roi}
+        explore = not self._stop_early
+        with capture(self.student, {p.student for p in points}, False, self._clones[0], explore) as features:
             with record_inputs(self.student, poolers) as calls:
                 losses = dict(self.student(batched_inputs))
         of_teachers = [self._run_teacher(i, batched_inputs) for i in range(len(self.teachers))]
-        metrics = {}
+        metrics: dict[str, Tensor] = {}
         self.origin = {}
-        for point in self.points:
+        for point in points:
             outputs = of_teachers[point.teacher_index]
             known, labels = outputs[point.teacher], None
             scores = None if point.scores is None else outputs[point.scores[0]]
             if point.roi:
-                known, labels = self._run_roi(point, known, calls[point.roi.pooler], batched_inputs)
+                known, labels = self._run_roi(point, point.roi, known, calls[point.roi.pooler], batched_inputs)
             for key, value in point(features[point.student], known, batched_inputs, labels, scores).items():
                 if key == "loss_kd":
                     value = self.distill_scale * value
@@ -87,12 +93,13 @@ class DistilledModel(nn.Module):
 
     @torch.no_grad()
     def _run_teacher(self, index: int, batched_inputs: Any) -> dict[str, Any]:
-        wanted = {path for p in self.points if p.teacher_index == index for path in p.teacher_modules}
+        wanted = {path for p in self._points() if p.teacher_index == index for path in p.teacher_modules}
         if not wanted:
             return {}
         if _orders_differ(self.student, self.teachers[index]):
             batched_inputs = [{**x, "image": x["image"].flip(0)} for x in batched_inputs]
-        with capture(self.teachers[index], wanted, self._stop_early) as outputs:
+        early = self._stop_early
+        with capture(self.teachers[index], wanted, early, self._clones[index + 1], not early) as outputs:
             try:
                 self.teachers[index](batched_inputs)
             except Exception:
@@ -102,24 +109,25 @@ class DistilledModel(nn.Module):
 
     @torch.no_grad()
     def _run_roi(
-        self, point: DistillPoint, features: Any, poolings: list[tuple[Any, ...]], batched_inputs: Any
+        self, point: DistillPoint, roi: RoiBranch, features: Any, poolings: list[tuple[Any, ...]], batched_inputs: Any
     ) -> tuple[Any, Tensor | None]:
         """Return what the teacher's head says of the student's boxes, and their classes where they are needed."""
-        stage = point.roi.stage
+        stage = roi.stage
         if stage >= len(poolings):
             raise UserError(f"point '{point.name}': stage {stage} of {len(poolings)} in the student")
         boxes = poolings[stage][1]
-        output = point.roi(self.teachers[point.teacher_index], features, boxes)
+        output = roi(self.teachers[point.teacher_index], features, boxes)
         if "labels" not in needs_of(point.distiller):
             return output, None
-        heads = find_module(self.student, point.roi.pooler.rpartition(".")[0])
+        heads = find_module(self.student, roi.pooler.rpartition(".")[0])
         return output, labels_of_rows(heads, stage, boxes, batched_inputs)
 
     @contextmanager
     def whole_teachers(self) -> Iterator[None]:
         """Let the teachers run to their end inside the block, as far as they can.
 
-        It shows modules that run again, or outputs that are changed in place, after the last captured module.
+        It shows modules that run again after the last captured one, and finds outputs that are changed in place, of
+        which copies are captured from then on.
         """
         self._stop_early = False
         try:
@@ -127,15 +135,18 @@ class DistilledModel(nn.Module):
         finally:
             self._stop_early = True
 
+    def _points(self) -> list[DistillPoint]:
+        return [point for point in self.points if isinstance(point, DistillPoint)]
+
     def _check(self) -> None:
         for teacher in self.teachers:
             _orders_differ(self.student, teacher)
-        names = [p.name for p in self.points]
+        names = [p.name for p in self._points()]
         if len(set(names)) < len(names):
             raise UserError(f"two distillation points have one name: {names}")
         if names and not self.teachers:
             raise UserError("there are distillation points but no teacher")
-        for point in self.points:
+        for point in self._points():
             if not 0 <= point.teacher_index < len(self.teachers):
                 raise UserError(f"point '{point.name}': no teacher {point.teacher_index}, of {len(self.teachers)}")
             point.check_needs()
@@ -157,8 +168,12 @@ class DistilledModel(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "DistilledModel":
         for teacher in self.teachers:
-            teacher._apply(fn, *args, **kwargs)
-        return super()._apply(fn, *args, **kwargs)
+            teacher._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
+        super()._apply(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
+        for model in (self.student, *self.teachers):
+            if isinstance(vars(model).get("device"), torch.device | str):  # some models remember where they were built
+                vars(model)["device"] = next(model.parameters()).device
+        return self
 
 
 def _orders_differ(student: nn.Module, teacher: nn.Module) -> bool:
@@ -166,7 +181,7 @@ def _orders_differ(student: nn.Module, teacher: nn.Module) -> bool:
     formats = [getattr(model, "input_format", None) for model in (student, teacher)]
     if None in formats or formats[0] == formats[1]:
         return False
-    if sorted(formats) != ["BGR", "RGB"]:
+    if set(formats) != {"BGR", "RGB"}:
         raise UserError(f"the student wants {formats[0]} images, the teacher {formats[1]}")
     return True
 

@@ -51,13 +51,13 @@ def inputs_for(
     Raises:
         UserError: if the inputs do not have it.
     """
-    size, device = tuple(feature.shape[2:]), feature.device
+    size, device = (feature.shape[2], feature.shape[3]), feature.device
     given: dict[str, Any] = {}
     if stride is None and {"boxes", "scores"} & set(needs):
         raise UserError("boxes and scores are for maps (N, C, H, W) of whole images")
-    if "boxes" in needs:
+    if "boxes" in needs and stride is not None:
         given["boxes"] = boxes_on_map(batched_inputs, stride, device)
-    if "scores" in needs:
+    if "scores" in needs and scores is not None:
         given["scores"] = largest_score(scores, size)
     if "labels" in needs and labels is not None:
         # Where no box was sampled, one masked row stands in.
@@ -90,7 +90,7 @@ def boxes_on_map(batched_inputs: list[dict[str, Any]], stride: Size, device: tor
     return [(b / pixels.to(b.device)).to(device, non_blocking=True) for b in boxes]
 
 
-def labels_of_rows(heads: nn.Module, stage: int, boxes: Sequence[Any], batched_inputs: list[dict[str, Any]]) -> Tensor:
+def labels_of_rows(heads: Any, stage: int, boxes: Sequence[Any], batched_inputs: list[dict[str, Any]]) -> Tensor:
     """Return the classes (R,) that Detectron2's ROI heads gave the boxes that they sampled and pooled.
 
     Sampling keeps a part of the boxes, and each box is matched on its own, so that matching the pooled boxes once

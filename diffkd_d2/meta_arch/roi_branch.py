@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .capture import capture
+from .capture import capture, find_module
 
 LAST_LAYER = {"mask": "predictor", "keypoint": "score_lowres"}
 
@@ -22,37 +22,43 @@ class RoiBranch:
             (M, K, 28, 28)) or "keypoint" (scores (M, K, 28, 28) before they are enlarged).
         stage: which call of the student's pooler gives the boxes: the stage of a cascade, else 0.
         teacher_stage: stage of a teacher that is a cascade; None: as `stage`.
+        pooler: path of the student's module that is called with the feature maps and the boxes, such as
+            "head.box_pooler"; None: "roi_heads.<branch>_pooler".
+        heads: path of the teacher's ROI heads.
 
     Raises:
         UserError: if there is no such branch.
     """
 
-    def __init__(self, branch: str = "box", stage: int = 0, teacher_stage: int | None = None):
+    def __init__(
+        self,
+        branch: str = "box",
+        stage: int = 0,
+        teacher_stage: int | None = None,
+        pooler: str | None = None,
+        heads: str = "roi_heads",
+    ):
         if branch not in ("box", "mask", "keypoint"):
             raise UserError(f"no ROI branch '{branch}'; there are: box, mask, keypoint")
         self.branch, self.stage = branch, stage
         self.teacher_stage = stage if teacher_stage is None else teacher_stage
-
-    @property
-    def pooler(self) -> str:
-        """Path of the student's module that is called with the boxes."""
-        return f"roi_heads.{self.branch}_pooler"
+        self.pooler, self.heads = pooler or f"roi_heads.{branch}_pooler", heads
 
     def __call__(self, teacher: nn.Module, features: dict[str, Tensor], boxes: list[Any]) -> Any:
         """Return the output of the teacher's head.
 
         Args:
-            teacher: a model with `roi_heads`.
+            teacher: a model with ROI heads.
             features: its feature maps by name, (N, C, H, W) each.
             boxes: Detectron2's `Boxes` of each image, in pixels of the network's input.
 
         Raises:
             UserError: if the teacher has no such branch or stage.
         """
-        heads = getattr(teacher, "roi_heads", None)
+        heads = find_module(teacher, self.heads)
         pooler = getattr(heads, f"{self.branch}_pooler", None)
         if pooler is None:
-            raise UserError(f"the teacher {type(teacher).__name__} has no roi_heads.{self.branch}_pooler")
+            raise UserError(f"the teacher {type(teacher).__name__} has no {self.heads}.{self.branch}_pooler")
         names = getattr(heads, f"{self.branch}_in_features")
         pooled = pooler([features[name] for name in names], boxes)
         head = getattr(heads, f"{self.branch}_head")

@@ -58,22 +58,32 @@ def inherit(student: nn.Module, teacher: nn.Module, prefixes: Sequence[str] | st
     Args:
         student: changed in place.
         teacher: the source.
-        prefixes: of the names to copy, such as "backbone.fpn" or "roi_heads"; a text is one prefix.
+        prefixes: of the names to copy, such as "backbone.fpn" or "roi_heads"; "neck" is all of an FPN backbone but its
+            bottom-up network, "head" all but the backbone. A text is one prefix.
 
     Raises:
         UserError: if nothing under a prefix agrees.
     """
     prefixes = entries(prefixes, "train.inherit")
     ours, theirs = student.state_dict(), teacher.state_dict()
-    names = [n for n, v in ours.items() if n.startswith(tuple(prefixes)) and n in theirs and theirs[n].shape == v.shape]
+    if "neck" in prefixes and not any(name.startswith("backbone.bottom_up.") for name in ours):
+        raise UserError("train.inherit: the student's backbone is no FPN, so that it has no neck")
+    common = [name for name, value in ours.items() if name in theirs and theirs[name].shape == value.shape]
+    names = [name for name in common if any(_is_under(name, prefix) for prefix in prefixes)]
     for prefix in prefixes:
-        if not any(name.startswith(prefix) for name in names):
+        if not any(_is_under(name, prefix) for name in names):
             raise UserError(f"train.inherit: nothing under '{prefix}' agrees in name and shape with the teacher")
     for name in names:
         ours[name].copy_(theirs[name])
     if names:
         logger.info(f"The student inherits {len(names)} tensors from the teacher: {', '.join(names)}")
     return names
+
+
+def _is_under(name: str, prefix: str) -> bool:
+    if prefix == "neck":
+        return name.startswith("backbone.") and not name.startswith("backbone.bottom_up.")
+    return not name.startswith("backbone.") if prefix == "head" else name.startswith(prefix)
 
 
 def require_loaded(teachers: Sequence[nn.Module]) -> None:

@@ -95,13 +95,16 @@ def timm_pixel_stats(name: str) -> tuple[list[float], list[float]]:
 
 
 def add_timm_config(cfg: CfgNode) -> None:
-    """Add `MODEL.TIMM` to a YAML config, for `yaml_model(extend=...)`; used by BACKBONE.NAME "build_timm_backbone"."""
-    cfg.MODEL.TIMM = CfgNode(dict(NAME="resnet18", PRETRAINED=True, OUTPUT_STRIDE=32, NORM="BN"))
+    """Add `MODEL.DIFFKD_TIMM`, which the backbone "build_diffkd_timm_backbone" reads, for `yaml_model(extend=...)`.
+
+    Other projects on Detectron2 have a `MODEL.TIMM` of their own.
+    """
+    cfg.MODEL.DIFFKD_TIMM = CfgNode(dict(NAME="resnet18", PRETRAINED=True, OUTPUT_STRIDE=32, NORM="BN"))
 
 
 @BACKBONE_REGISTRY.register()
-def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
-    """Build the backbone that `MODEL.TIMM` names, with the stages in MODEL.RESNETS.OUT_FEATURES."""
-    options = cfg.MODEL.TIMM
+def build_diffkd_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
+    """Build the backbone that `MODEL.DIFFKD_TIMM` names, with the stages in MODEL.RESNETS.OUT_FEATURES."""
+    options = cfg.MODEL.DIFFKD_TIMM
     dilated = {} if options.OUTPUT_STRIDE == 32 else {"output_stride": options.OUTPUT_STRIDE}
     return TimmBackbone(options.NAME, cfg.MODEL.RESNETS.OUT_FEATURES, options.PRETRAINED, options.NORM, **dilated)

@@ -1,4 +1,8 @@
-"""Build the model of one of Detectron2's YAML configs."""
+"""Detectron2's YAML configs, and the models that they describe."""
+
+from .. import _detectron2  # noqa: F401
+
+# isort: split
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,16 +10,23 @@ from typing import Any
 
 import yaml
 from detectron2 import model_zoo
-from detectron2.config import get_cfg
+from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
 from detectron2.utils.registry import locate
 from omegaconf import ListConfig, OmegaConf
 from torch import nn
 
 from ..errors import UserError
+from .project_file import project_cfg, project_trainer
 
 
-def yaml_model(config: str, opts: Sequence[Any] = (), extend: str | Sequence[str] = ()) -> nn.Module:
+def yaml_model(
+    config: str,
+    opts: Sequence[Any] = (),
+    extend: str | Sequence[str] = (),
+    project: str | None = None,
+    device: str = "cpu",
+) -> nn.Module:
     """Build the model of one of Detectron2's YAML configs, for a LazyConfig node.
 
     Args:
@@ -23,45 +34,108 @@ def yaml_model(config: str, opts: Sequence[Any] = (), extend: str | Sequence[str
         opts: alternating keys and values that override it.
         extend: functions by their dotted names that add a project's keys before the file is read, such as
             "detectron2.projects.deeplab.add_deeplab_config"; a text is one of them.
+        project: a project's Python file, whose `setup` reads the config and whose Trainer builds the model.
+        device: where the model is built; some models remember it.
 
     Raises:
         UserError: if there is no such config, or it has no such option.
     """
-    cfg = get_cfg()
-    for name in [extend] if isinstance(extend, str) else extend:
-        try:
-            locate(name)(cfg)
-        except ImportError as error:
-            raise UserError(f"extend: there is no function '{name}': {error}") from error
+    cfg = read_cfg(config, opts, extend, project)
+    cfg.MODEL.DEVICE = device
     try:
-        # Detectron2 lets a YAML file run code, and some of its zoo's do; anybody else's shall not.
-        of_zoo = not Path(config).is_file() and ".." not in Path(config).parts
-        cfg.merge_from_file(model_zoo.get_config_file(config) if of_zoo else config, allow_unsafe=of_zoo)
-    except FileNotFoundError as error:
-        raise UserError(f"no YAML config '{config}'") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"YAML config '{config}' is not plain data: {str(error).splitlines()[0]}") from error
-    except KeyError as error:  # yacs
-        key = str(error.args[0]).rpartition("key: ")[-1]
-        raise UserError(
-            f"YAML config '{config}' has the key {key}, which Detectron2 does not know: name the project's function "
-            "that adds it in extend, such as extend=['detectron2.projects.deeplab.add_deeplab_config']"
-        ) from error
-    except RuntimeError as error:
-        raise UserError(f"no YAML config '{config}': neither a file nor a name in Detectron2's zoo") from error
+        model = project_trainer(project).build_model(cfg) if project else build_model(cfg)
+    except KeyError as error:
+        if "registry" not in str(error):
+            raise
+        raise UserError(f"{config} with opts {list(opts)}: {error.args[0]}") from error
+    model.input_format = cfg.INPUT.FORMAT
+    return model
+
+
+def read_cfg(
+    config: str, opts: Sequence[Any] = (), extend: str | Sequence[str] = (), project: str | None = None
+) -> CfgNode:
+    """Return a thawed CfgNode; the arguments are those of `yaml_model`.
+
+    Raises:
+        UserError: if there is no such file, it is not plain data, or has a key that nobody adds.
+    """
     # A LazyConfig hands over lists of its own kind, which a YAML config takes for a wrong type.
     opts = OmegaConf.to_container(opts) if isinstance(opts, ListConfig) else list(opts)
+    path, _ = find_yaml(config)
+    trusted = [Path(model_zoo.__file__).parent / "configs", *([Path(project).parent] if project else [])]
+    _require_plain(Path(path), [folder.resolve() for folder in trusted])
+    try:
+        if project is not None:
+            return project_cfg(project, path, opts)
+        cfg = get_cfg()
+        for name in [extend] if isinstance(extend, str) else extend:
+            _extend(cfg, name)
+        cfg.merge_from_file(path, allow_unsafe=True)  # what is left of it is the zoo's own
+    except KeyError as error:  # yacs
+        if "Non-existent config key" not in str(error):
+            raise
+        raise UserError(_unknown_key(config, error, project)) from error
     try:
         cfg.merge_from_list(opts)
     except (AssertionError, KeyError, ValueError) as error:
         raise UserError(f"opts {opts} do not fit {config}: {error}") from error
-    # The whole model is moved later, once, with the student.
-    cfg.MODEL.DEVICE = "cpu"
+    return cfg
+
+
+def find_yaml(config: str) -> tuple[str, bool]:
+    """Return the path of a YAML config, and whether it is one of Detectron2's zoo.
+
+    Raises:
+        UserError: if it is neither a file nor a name in the zoo.
+    """
+    if Path(config).is_file():
+        return config, False
     try:
-        model = build_model(cfg)
-    except KeyError as error:
-        if "registry" not in str(error):
-            raise
-        raise UserError(f"{config} with opts {opts}: {error.args[0]}") from error
-    model.input_format = cfg.INPUT.FORMAT
-    return model
+        if ".." in Path(config).parts:
+            raise FileNotFoundError
+        return model_zoo.get_config_file(config), True
+    except FileNotFoundError as error:
+        raise UserError(f"no YAML config '{config}'") from error
+    except RuntimeError as error:
+        raise UserError(f"no YAML config '{config}': neither a file nor a name in Detectron2's zoo") from error
+
+
+def _require_plain(path: Path, trusted: Sequence[Path]) -> None:
+    """Raise UserError where a YAML file, or one that it names as its _BASE_, runs code.
+
+    Detectron2 lets a YAML file run code, and some of its zoo's do, and of projects; no other may.
+
+    Args:
+        path: the file.
+        trusted: folders whose files may.
+    """
+    if any(folder in path.resolve().parents for folder in trusted):
+        return
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UserError(f"YAML config '{path}' cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"YAML config '{path}' is not plain data: {str(error).splitlines()[0]}") from error
+    bases = content.get("_BASE_", []) if isinstance(content, dict) else []
+    for base in [bases] if isinstance(bases, str) else bases:
+        _require_plain(path.parent / Path(base).expanduser(), trusted)
+
+
+def _extend(cfg: CfgNode, name: str) -> None:
+    try:
+        locate(name)(cfg)
+    except ImportError as error:
+        raise UserError(f"extend: there is no function '{name}': {error}") from error
+
+
+def _unknown_key(config: str, error: KeyError, project: str | None) -> str:
+    key = str(error.args[0]).rpartition("key: ")[-1]
+    line = f"YAML config '{config}' has the key {key}, which Detectron2 does not know"
+    if project is not None:
+        return f"{line}, nor the setup of {project}"
+    return (
+        f"{line}: name the project's train_net.py by --project, or in a LazyConfig the function that adds it, "
+        "such as extend=['detectron2.projects.deeplab.add_deeplab_config']"
+    )

@@ -3,6 +3,7 @@
 import os
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -110,3 +111,26 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(tmp_path, caplog):
     (tmp_path / "model_0000001.pth").write_bytes(b"")
     with pytest.raises(UserError, match="no checkpoint in .* can be read"):
         Checkpointer(fresh, str(tmp_path)).resume()
+
+
+def test_numpy_values_in_a_torch_file_are_data(tmp_path):
+    data = {
+        "model": {"weight": np.arange(6, dtype="f4").reshape(2, 3), "bias": torch.ones(2)},
+        "best": np.float64(0.31),
+        "epoch": np.int64(4),
+        "pair": (0.9, np.ones(2)),
+    }
+    for legacy in (False, True):
+        torch.save(data, tmp_path / "x.pth", _use_new_zipfile_serialization=not legacy)
+        read = read_checkpoint(tmp_path / "x.pth")
+        assert read["best"] == 0.31 and type(read["epoch"]) is int and read["epoch"] == 4
+        assert type(read["pair"]) is tuple and read["pair"][1].tolist() == [1, 1]
+        teacher = load_teacher(nn.Linear(3, 2), str(tmp_path / "x.pth"))
+        assert teacher.weight.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize("value", [np.array(["text"]), np.array([object()]), np.random.RandomState(0)])
+def test_other_objects_of_numpy_are_refused_by_name(value, tmp_path):
+    torch.save({"model": {"weight": torch.ones(2, 3)}, "more": value}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match="it has an array of|it refers to .*, and only tensors, arrays"):
+        read_checkpoint(tmp_path / "x.pth")

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+from quick_start import run_program
 from two_steps import two_steps
 
 from diffkd_d2.evaluation.third_party import rgb2id
@@ -18,7 +19,6 @@ from diffkd_d2.modeling.yaml_model import yaml_model
 
 pytestmark = pytest.mark.slow
 
-REPO = Path(__file__).resolve().parents[2]
 SIZE = [
     *(f"dataloader.train.{x}" for x in ("total_batch_size=2", "num_workers=0")),
     *(f"dataloader.train.mapper.augmentations.0.{x}" for x in ("short_edge_length=[96,128]", "max_size=160")),
@@ -76,10 +76,10 @@ def zoo_checkpoint(config: str, path: Path) -> None:
 def train(root: Path, config: str, out: Path, *overrides: str, zoo: str) -> dict:
     """Two iterations and the evaluation of a shipped config; return its results."""
     zoo_checkpoint(zoo, out / "teacher.pkl")
-    command = [sys.executable, "train_net.py", "--config-file", f"configs/coco/{config}.py", "--num-gpus", "0"]
-    command += [*SIZE, "train.max_iter=2", f"train.output_dir={out}", f"model.teacher.weights={out}/teacher.pkl"]
-    env = dict(os.environ, DETECTRON2_DATASETS=str(root), OMP_NUM_THREADS="2")
-    run = subprocess.run([*command, *overrides], cwd=REPO, env=env, capture_output=True, text=True, check=False)
+    words = ["train_net.py", "--config-file", f"configs/coco/{config}.py", "--num-gpus", "0"]
+    words += [*SIZE, "train.max_iter=2", f"train.output_dir={out}", f"model.teacher.weights={out}/teacher.pkl"]
+    env = dict(os.environ, DETECTRON2_DATASETS=str(root), OMP_NUM_THREADS="1")
+    run = run_program([*words, *overrides], env)
     assert run.returncode == 0, run.stderr[-3000:]
     lines = [json.loads(line) for line in (out / "metrics.json").read_text().splitlines()]
     assert all(np.isfinite(v) for v in lines[0].values())

@@ -9,7 +9,7 @@ import torch
 from detectron2.config import instantiate
 from detectron2.model_zoo import get_checkpoint_url, get_config
 from detectron2.modeling import build_model
-from leaves import LEAVES, ROOT, TEST_LEAVES, is_classifier, load
+from leaves import LEAVES, ROOT, TEST_LEAVES, is_classifier, load, without_random_weights
 from omegaconf import OmegaConf
 from two_steps import build_offline
 
@@ -22,7 +22,15 @@ from diffkd_d2.modeling.yaml_model import yaml_model
 METHODS = {"alone": None, "teacher": None, "diffkd": DiffKD, "mimic": Mimic, "kd": KD, "dist": DIST}
 
 
-@pytest.mark.parametrize("path", [*LEAVES, *TEST_LEAVES], ids=lambda p: f"{p.parent.name}/{p.stem}")
+def name_of(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+QUICK = [p for p in LEAVES if p.parent.name == "shapes" or p.stem == "diffkd_r50"]
+SLOW = [pytest.param(p, marks=pytest.mark.slow) for p in [*LEAVES, *TEST_LEAVES] if p not in QUICK]
+
+
+@pytest.mark.parametrize("path", [*QUICK, *SLOW], ids=name_of)
 def test_the_config_builds_what_its_name_says(path):
     cfg = load(path)
     method = METHODS[path.stem.split("_")[0]]
@@ -32,9 +40,10 @@ def test_the_config_builds_what_its_name_says(path):
     assert cfg.train.output_dir == f"output/{path.parent.name}/{path.stem}"
     if is_classifier(cfg):
         return  # test_classification_configs.py looks at what its points capture
-    models = {"student": build_offline(cfg.model.student)}
-    if method:
-        models["teacher"] = build_offline(cfg.model.teacher.model)
+    with without_random_weights():
+        models = {"student": build_offline(cfg.model.student)}
+        if method:
+            models["teacher"] = build_offline(cfg.model.teacher.model)
     for who, model in models.items():
         channels = {name: shape.channels for name, shape in model.backbone.output_shape().items()}
         for point in points:
@@ -47,7 +56,8 @@ def test_the_config_builds_what_its_name_says(path):
 ZOO = [p for p in LEAVES if p.parent.name == "coco" or p.stem == "diffkd_mask_rcnn_r18_from_r50"]
 
 
-@pytest.mark.parametrize("path", ZOO, ids=lambda p: f"{p.parent.name}/{p.stem}")
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ZOO, ids=name_of)
 def test_zoo_teachers_have_the_parameters_of_the_zoos_own_config(path):
     teacher = load(path).model.get("teacher")
     if teacher is None or "dl.fbaipublicfiles.com" not in teacher.weights:
@@ -61,8 +71,9 @@ def test_zoo_teachers_have_the_parameters_of_the_zoos_own_config(path):
     zoo = get_config(name + suffix)
     if suffix == ".yaml":
         zoo.MODEL.DEVICE = "cpu"
-    zoo = build_model(zoo) if suffix == ".yaml" else instantiate(zoo.model)
-    shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (zoo, instantiate(teacher.model))]
+    with without_random_weights():
+        models = build_model(zoo) if suffix == ".yaml" else instantiate(zoo.model), instantiate(teacher.model)
+    shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in models]
     assert shapes[0] == shapes[1]
 
 
@@ -79,7 +90,8 @@ def test_deeplab_teachers_have_the_parameters_of_the_projects_own_config(kind):
     ours = load(ROOT / "cityscapes" / f"{stem}.py").model.teacher
     assert re.search(r"_R_\d+_os16_mg124_poly_90k_bs\d+", ours.weights)[0] in found[0].stem
     extend = list(ours.model.extend)
-    theirs, ours = yaml_model(str(found[0]), [], extend), instantiate(ours.model)
+    with without_random_weights():
+        theirs, ours = yaml_model(str(found[0]), [], extend), instantiate(ours.model)
     shapes = [{k: v.shape for k, v in m.state_dict().items()} for m in (theirs, ours)]
     assert shapes[0] == shapes[1]
     # Dilations, poolings and losses have no parameters.

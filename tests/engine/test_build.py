@@ -8,7 +8,7 @@ from torch import nn
 from diffkd_d2.data.annotations import NamedErrors
 from diffkd_d2.distillers import DIST, KD, DiffKD, Mimic
 from diffkd_d2.engine.build import build
-from diffkd_d2.engine.evaluation import evaluate
+from diffkd_d2.engine.evaluators import _build_evaluators
 from diffkd_d2.errors import ProjectError, UserError, one_line_errors
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 
@@ -57,12 +57,9 @@ def test_a_project_keeps_its_traceback_under_one_line(capsys):
     assert any('self.width = width["nothing"]' in line for line in rest)
 
 
-def test_an_evaluator_of_a_project_keeps_its_traceback(cfg_of_evaluator=Broken):
-    from omegaconf import OmegaConf
-
-    cfg = OmegaConf.create({"dataloader": {"evaluator": L(cfg_of_evaluator)()}}, flags={"allow_objects": True})
-    with pytest.raises(ProjectError, match="dataloader.evaluator: .*Broken"):
-        evaluate(cfg, nn.Identity(), [])
+def test_an_evaluator_of_a_project_keeps_its_traceback():
+    with pytest.raises(ProjectError, match="evaluator Broken: TypeError"):
+        _build_evaluators(L(Broken)(width=3), loader=None, name="here")
 
 
 class Mapper:

@@ -59,6 +59,6 @@ def test_a_yaml_file_runs_nothing(tmp_path):
         for name in (str(path), f"../../../../../../../../../..{path}"):
             with pytest.raises(UserError, match="YAML"):
                 yaml_model(name)
-        with pytest.raises(UserError, match="no LazyConfig"):
+        with pytest.raises(UserError, match="neither a LazyConfig"):
             load_config(str(path), [])
     assert not canary.exists()

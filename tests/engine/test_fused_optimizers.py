@@ -85,7 +85,7 @@ def test_loss_scaling_skips_steps_that_overflow(kind, options, bad):
     assert scaler.get_scale() == (512.0 if bad else 1024.0)
 
 
-@pytest.mark.parametrize("config", ["coco/diffkd_r50", "shapes/diffkd_r18"])
+@pytest.mark.parametrize("config", ["coco/diffkd_r50", "shapes/diffkd_retinanet_r18"])
 def test_shipped_optimizers_are_fused(config):
     cfg = load_config(f"configs/{config}.py", [])
     node = {**cfg.optimizer, "params": [nn.Parameter(torch.zeros(2))]}

@@ -11,7 +11,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from diffkd_d2.distillers import DiffKD
-from diffkd_d2.engine.gradient_report import GradientReportHook
+from diffkd_d2.engine.gradient_report import GradientReportHook, Gradients
 from diffkd_d2.engine.guard import TooManySkippedError
 from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.meta_arch.distill_point import DistillPoint
@@ -150,12 +150,18 @@ def test_the_report_changes_nothing_and_warns(caplog):
     tables = [r.getMessage() for r in caplog.records if "gradient norms in the student" in r.getMessage()]
     assert len(tables) == 2 and "loss_kd_here" in tables[0] and "loss_diffusion_here" not in tables[0]
     assert "distillation pulls at the student" in caplog.text
+    assert "factors on the weights of the points for a ratio of gradient norms" in tables[0]
 
 
-def test_the_norm_of_the_report_is_that_of_the_gradient():
+def test_norms_are_those_of_the_gradient_where_distillation_reaches():
+    """The point lies before the norm, whose parameters have a gradient of the task alone."""
     trainer = distilling_trainer(1.0)
     losses = trainer.model(trainer.data_loader[0])
-    found = GradientReportHook(trainer.model)._norm(losses["loss_task"], scale=64.0)
-    losses["loss_task"].backward()
-    expected = math.sqrt(sum(float(p.grad.square().sum()) for p in trainer.model.student.parameters()))
-    assert found == pytest.approx(expected, rel=1e-5)
+    gradients = Gradients(trainer.model.student, losses["loss_kd_here"], scale=64.0)
+    found = gradients.norm(losses["loss_task"]), gradients.distillation
+    conv = list(trainer.model.student.conv.parameters())
+    for norm, name in zip(found, ("loss_task", "loss_kd_here"), strict=True):
+        trainer.model.zero_grad()
+        losses[name].backward(retain_graph=True)
+        assert norm == pytest.approx(math.sqrt(sum(float(p.grad.square().sum()) for p in conv)), rel=1e-5)
+    assert len(gradients.reached) == len(conv)

@@ -12,9 +12,11 @@ from torch import nn
 
 from diffkd_d2.distillers import Mimic
 from diffkd_d2.engine import teacher_check
+from diffkd_d2.engine.class_lists import ClassLists
+from diffkd_d2.engine.evaluators import EvaluationSet
 from diffkd_d2.engine.launch import make_output_dir
 from diffkd_d2.engine.plan import log_plan
-from diffkd_d2.engine.preflight import check_weights, check_window
+from diffkd_d2.engine.preflight import Checked, check_weights, check_window
 from diffkd_d2.engine.report import build_writers
 from diffkd_d2.engine.teacher_check import FirstImages, SampleEvaluator, main_metrics, report_teacher
 from diffkd_d2.engine.teacher_maps import report_teacher_maps, variance_of, watch_teacher_maps
@@ -192,20 +194,19 @@ def test_the_plan(batch, caplog):
     before = [p.clone() for p in model.parameters()]
     cfg = window(max_iter=100, start_iter=10, warmup_iters=5)
     cfg.train.device, cfg.train.amp = "cpu", dict(dtype=None)
-    cfg.dataloader = dict(train=dict(dataset=dict(names=["nowhere"])), test=dict())
     records = [dict(annotations=[dict(category_id=1)] * 2), dict(annotations=[dict(category_id=0)]), dict()]
     train = SimpleNamespace(records=records, left_out={"annotations: the box has no area": 3})
-    loaders = {"train": train, "test": SimpleNamespace(dataset=range(7))}
+    test_sets = [EvaluationSet("here", SimpleNamespace(dataset=range(7)), [])]
     with watch_teacher_maps(model.points) as maps:
         model.train()(batch)
     with caplog.at_level("INFO"):
-        log_plan(cfg, model, loaders, maps, [batch], start_iter=20)
+        log_plan(cfg, model, train, test_sets, Checked([batch], maps, ClassLists({})), start_iter=20)
     for line in (
         "distillers: ModuleList, 0.00 M parameters",
-        "train: 3 images of ['nowhere'], 3 boxes",
+        "train: 3 images, 3 boxes",
         "train: boxes per class: 0 1, 1 2",
         "train: left out: 3 annotations: the box has no area",
-        "test: 7 images",
+        "test here: 7 images",
         "here: map <- map, Mimic, weight 2, stride 4, teacher's (2, 2, 8, 8)",
         "iterations 20 to 99; loss_kd acts in iterations 10 to 99, rising over 5",
         "s forward and backward without the optimizer",

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
-from diffkd_d2.engine.weights import claim_output_folder, load_for_evaluation, load_weights
+from diffkd_d2.engine.weights import claim_output_folder, load_for_evaluation, load_weights, start_folder
 from diffkd_d2.errors import UserError
 from diffkd_d2.modeling.teacher import inherit, load_teacher, require_loaded
 
@@ -69,6 +69,8 @@ def test_a_fresh_start_leaves_nothing_of_the_run_before(tmp_path):
     cfg = config(tmp_path, overwrite=True)
     claim_output_folder(cfg, resume=False)
     assert load_weights(cfg, model, Checkpointer(net, str(tmp_path)), None, resume=False) == 0
+    assert (tmp_path / "model_0000001.pth").exists()  # until the run really starts
+    start_folder(cfg, resume=False)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.json", "run.json"]
     assert (tmp_path / "metrics.json").read_text() == ""
 
@@ -87,13 +89,13 @@ def test_initial_weights_may_be_of_a_part(tmp_path):
 @pytest.mark.slow
 def test_a_used_folder_as_a_user_sees_it(small_datasets, tmp_path):
     options = [f"train.output_dir={tmp_path}", "train.max_iter=1", "dataloader.train.total_batch_size=2"]
-    first = train_net(small_datasets, "alone_retinanet_r18", *options)
+    first = train_net(small_datasets, "shapes/alone_retinanet_r18", *options)
     assert first.returncode == 0, first.stderr[-2000:]
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    second = train_net(small_datasets, "alone_retinanet_r18", *options)
+    second = train_net(small_datasets, "shapes/alone_retinanet_r18", *options)
     assert second.returncode == 2 and "holds checkpoints of another run (model_final.pth)" in second.stderr
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
-    third = train_net(small_datasets, "alone_retinanet_r18", *options, "train.overwrite=True")
+    third = train_net(small_datasets, "shapes/alone_retinanet_r18", *options, "train.overwrite=True")
     assert third.returncode == 0, third.stderr[-2000:]
     ids = [json.loads((tmp_path / "run.json").read_text())["id"]]
     ids.append(torch.load(tmp_path / "model_final.pth", weights_only=True)["run"]["id"])

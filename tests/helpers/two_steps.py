@@ -1,8 +1,6 @@
 """Train a shipped config for two steps with an untrained teacher, and evaluate it, in a process of its own."""
 
 import os
-import subprocess
-import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import torch
 from detectron2.config import instantiate
 from detectron2.utils.env import seed_all_rng
 from omegaconf import DictConfig, OmegaConf
+from quick_start import run_program
 from torch import nn
 
 REPO = Path(__file__).resolve().parents[2]
@@ -17,9 +16,8 @@ REPO = Path(__file__).resolve().parents[2]
 
 def two_steps(config: str, datasets: Path, out: Path, *arguments: str) -> None:
     """Run this file; fail with its output where it fails."""
-    command = [sys.executable, __file__, config, str(out), *arguments]
     env = dict(os.environ, DETECTRON2_DATASETS=str(datasets), OMP_NUM_THREADS="1", PYTHONPATH=python_path())
-    run = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, timeout=600, check=False)
+    run = run_program([__file__, config, str(out), *arguments], env)
     assert run.returncode == 0, run.stdout[-1500:] + run.stderr[-3000:]
 
 
@@ -40,7 +38,7 @@ def forget_pretrained(node: DictConfig) -> None:
         if OmegaConf.select(node, f"{path}.pretrained"):
             OmegaConf.update(node, f"{path}.pretrained", False)
     if "diffkd_d2.modeling.timm_backbone.add_timm_config" in node.get("extend", []):
-        node.opts.extend(["MODEL.TIMM.PRETRAINED", False])
+        node.opts.extend(["MODEL.DIFFKD_TIMM.PRETRAINED", False])
 
 
 def main() -> None:

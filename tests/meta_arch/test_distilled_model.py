@@ -208,6 +208,44 @@ def test_capture_says_where_an_output_is_changed_in_place_afterwards():
     assert outputs["0"].min() >= 0
 
 
+def test_outputs_that_are_changed_in_place_are_found_by_a_trial_and_copied_from_then_on():
+    net, clones = nn.Sequential(InPlace(), nn.Conv2d(2, 2, 1)), set()
+    with capture(net, ["0.conv", "1"], clones=clones, explore=True):
+        net(torch.randn(1, 3, 4, 4))
+    assert clones == {"0.conv"}
+    x = torch.randn(1, 3, 4, 4)
+    with capture(net, ["0.conv"], clones=clones) as outputs:
+        net(x)
+    assert torch.equal(outputs["0.conv"], net[0].conv(x)) and outputs["0.conv"].min() < 0
+    outputs["0.conv"].sum().backward()
+    assert net[0].conv.weight.grad is not None
+
+
+class OtherMethod(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.decoder = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU())
+        self.decoder.forward_features = lambda x: self.decoder[1](self.decoder[0](x))
+        self.second_name = self.decoder[0]
+
+    def forward(self, x):
+        return self.decoder.forward_features(x)
+
+
+def test_a_module_that_is_called_by_another_method_than_forward_names_what_can_be_captured():
+    net, message = OtherMethod(), r"'decoder'.* another method than forward.* can: decoder.0, decoder.1"
+    with pytest.raises(UserError, match=message), capture(net, ["decoder"], explore=True):
+        net(torch.randn(1, 3, 4, 4))
+
+
+def test_a_shared_module_can_be_captured_by_each_of_its_names():
+    net = OtherMethod()
+    assert "second_name" not in dict(net.named_modules())
+    with capture(net, ["second_name"]) as outputs:
+        net(torch.randn(1, 3, 4, 4))
+    assert outputs["second_name"].shape == (1, 2, 4, 4)
+
+
 def test_a_student_that_states_no_order_gets_the_loaders():
     model = DistilledModel(OneBackbone(), OneBackbone(), [DistillPoint("backbone", "backbone", Mimic(5, 5), key="p2")])
     model.teachers[0].input_format, seen = "RGB", []

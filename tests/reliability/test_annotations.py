@@ -78,6 +78,7 @@ def test_what_is_no_coco_file_is_an_error_that_names_it(folder, text):
     assert "annotations.json" in folder.outcome(text)
 
 
+@pytest.mark.slow
 def test_a_million_annotations_on_one_image(folder, caplog):
     data = good()
     box = [dict(image_id=0, category_id=1, bbox=[1, 1, 8, 8], iscrowd=0, area=64, segmentation=SQUARE)]

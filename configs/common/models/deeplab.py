@@ -50,9 +50,9 @@ def timm_dilated(name, pretrained=True, norm="SyncBN"):
     """Options of a backbone of timm whose last stage has a stride of 16, and its pixel statistics."""
     mean, std = timm_pixel_stats(name)
     return [
-        *("MODEL.TIMM.NORM", norm, "MODEL.PIXEL_MEAN", mean, "MODEL.PIXEL_STD", std),
-        *("MODEL.BACKBONE.NAME", "build_timm_backbone", "MODEL.TIMM.NAME", name),
-        *("MODEL.TIMM.PRETRAINED", pretrained, "MODEL.TIMM.OUTPUT_STRIDE", 16),
+        *("MODEL.DIFFKD_TIMM.NORM", norm, "MODEL.PIXEL_MEAN", mean, "MODEL.PIXEL_STD", std),
+        *("MODEL.BACKBONE.NAME", "build_diffkd_timm_backbone", "MODEL.DIFFKD_TIMM.NAME", name),
+        *("MODEL.DIFFKD_TIMM.PRETRAINED", pretrained, "MODEL.DIFFKD_TIMM.OUTPUT_STRIDE", 16),
     ]
 
 

@@ -1,0 +1,95 @@
+"""Keep the gradient of distillation at a chosen multiple of the task's."""
+
+import logging
+import math
+from typing import Any
+
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+from torch import Tensor
+
+from ..errors import UserError
+from ..meta_arch.distilled_model import DistilledModel
+from .gradient_report import Gradients, task_and_distillation
+
+logger = logging.getLogger(__name__)
+
+# Measured in the first iterations of the window, which are averaged; after them each counts as a tenth.
+FIRST = 10
+SMOOTHING = 0.1
+
+
+class BalanceHook(HookBase):
+    """Set the factor on `loss_kd` of all points so that its gradient norm is a multiple of the task's.
+
+    Both norms are taken in the student's parameters that distillation reaches. They are measured in the first 10
+    iterations of the window and then every `period` iterations, at the cost of two backward passes each; the factor is
+    their running mean on a logarithmic scale. It is the same in all processes, logged as `distill_balance`, and kept in
+    checkpoints. Register it after `DistillHook`, whose window and warm-up act beside it.
+
+    Args:
+        model: the model in training, not its DDP wrapper.
+        balance: wanted norm of distillation's gradient over the task's, above 0.
+        start_iter: where the window begins.
+        period: iterations between measurements, at least 1.
+
+    Raises:
+        UserError: if `balance` or `period` is out of range.
+    """
+
+    def __init__(self, model: DistilledModel, balance: float, start_iter: int = 0, period: int = 100):
+        if not balance > 0 or period < 1:
+            raise UserError(f"distill.balance is {balance}, expected a number above 0; the period is {period}")
+        self.model, self.balance, self.start_iter, self.period = model, balance, start_iter, period
+        self.log_factor, self.measured = 0.0, 0
+
+    @property
+    def factor(self) -> float:
+        """The factor on `loss_kd`, above 0."""
+        return math.exp(self.log_factor)
+
+    def before_step(self) -> None:
+        """Multiply the factor of the window."""
+        self.model.distill_scale *= self.factor
+
+    def after_forward(self, losses: dict[str, Tensor], scale: float = 1.0) -> None:
+        """Measure where it is due, and let the new factor act in this very step.
+
+        Args:
+            losses: of this step, in their graph; `loss_kd_*` are changed in place.
+            scale: factor that keeps the gradients in the range of float16.
+        """
+        since = self.trainer.iter - self.start_iter
+        due = since >= 0 and (since < FIRST or since % self.period == 0)
+        # The guard may have dropped the losses of the points.
+        names = [name for name in self.model.origin if name.startswith("loss_kd_") and name in losses]
+        if due and names and self.model.distill_scale:
+            before = self.factor
+            self._measure(losses, names, scale)
+            change = self.factor / before
+            self.model.distill_scale *= change
+            losses.update({name: losses[name] * change for name in names})
+        self.trainer.storage.put_scalar("distill_balance", self.factor, smoothing_hint=False)
+
+    def _measure(self, losses: dict[str, Tensor], names: list[str], scale: float) -> None:
+        task, distillation = task_and_distillation(losses, names)
+        gradients = Gradients(self.model.student, distillation, scale)
+        norms = comm.all_gather((gradients.norm(task), gradients.distillation / self.model.distill_scale))
+        of_task, of_distillation = (sum(x) / len(norms) for x in zip(*norms, strict=True))
+        if not (0 < of_task < math.inf and 0 < of_distillation < math.inf):
+            logger.warning(
+                f"distill.balance: gradient norms {of_task:g} and {of_distillation:g} at this step, not used"
+            )
+            return
+        self.measured += 1
+        # `distill_scale` holds the window and the factor: without both, the norm is that of a weight of 1.
+        wanted = math.log(self.balance * of_task / of_distillation)
+        self.log_factor += max(1 / self.measured, SMOOTHING) * (wanted - self.log_factor)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the factor and how often it was measured."""
+        return {"log_factor": self.log_factor, "measured": self.measured}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.log_factor, self.measured = float(state["log_factor"]), int(state["measured"])

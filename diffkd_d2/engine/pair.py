@@ -1,0 +1,139 @@
+"""What the command line asks for: a config, lazy or YAML, with another teacher and another method."""
+
+from .. import _detectron2  # noqa: F401
+
+# isort: split
+
+from argparse import Namespace
+from pathlib import Path
+
+from detectron2 import model_zoo
+from detectron2.config import LazyCall as L
+from omegaconf import DictConfig, OmegaConf
+
+from ..errors import UserError
+from ..meta_arch.auto_points import AutoPoints
+from ..modeling.teacher import load_teacher
+from ..modeling.yaml_model import find_yaml, read_cfg, yaml_model
+from ..recipes import find_recipes
+from .config import apply_overrides, complete, finish, load_lazy
+from .project import from_project
+
+ALONE = "alone"
+DEFAULT_METHOD = "diffkd"
+
+
+def configure(args: Namespace) -> DictConfig:
+    """Return the config of a command line; `args` are those of `engine.config.argument_parser`.
+
+    Overrides such as `SOLVER.MAX_ITER 90000` are Detectron2's and go into the YAML; `key=value` come last.
+
+    Raises:
+        UserError: if a file, a name, a key or a value does not exist or fit.
+    """
+    capitals, ours = split_overrides(args.opts)
+    if is_yaml(args.config_file):
+        cfg = from_project(args.config_file, args.project, capitals)
+        args.config_file = find_yaml(args.config_file)[0]  # whose text the log shows
+    elif capitals or args.project:
+        what = f"'{capitals[0]}'" if capitals else "--project"
+        raise UserError(f"{what} goes with a YAML config; {args.config_file} is a LazyConfig, which takes key=value")
+    else:
+        cfg = complete(load_lazy(args.config_file))
+    if args.teacher:
+        cfg.model.teacher = teacher_node(args.teacher, args.teacher_weights, args.project)
+    elif args.teacher_weights:
+        raise UserError("--teacher-weights needs --teacher, the config of the model that the weights are of")
+    _choose_method(cfg, args.method)
+    return finish(apply_overrides(cfg, ours))
+
+
+def is_yaml(path: str) -> bool:
+    """Whether a config is one of Detectron2's YAML configs, by its name."""
+    return Path(path).suffix in (".yaml", ".yml")
+
+
+def split_overrides(opts: list[str]) -> tuple[list[str], list[str]]:
+    """Return Detectron2's overrides, keys in capitals each with a value, and ours, `key=value`.
+
+    Raises:
+        UserError: if a key in capitals has no value.
+    """
+    capitals: list[str] = []
+    ours: list[str] = []
+    rest = iter(opts)
+    for word in rest:
+        if "=" in word or not word.split(".")[0].isupper():
+            ours.append(word)
+            continue
+        value = next(rest, None)
+        if value is None:
+            raise UserError(f"override '{word}' has no value: write {word} VALUE")
+        capitals += [word, value]
+    return capitals, ours
+
+
+def teacher_node(config: str, weights: str | None = None, project: str | None = None) -> DictConfig:
+    """Return the node of a teacher: the model of a config, with its weights.
+
+    Args:
+        config: a LazyConfig, a YAML file, or a name in Detectron2's zoo.
+        weights: a checkpoint; None: the zoo's for a name in the zoo; of a YAML file its MODEL.WEIGHTS; of a LazyConfig
+            what its training left in `train.output_dir`, else what it says by `teacher = dict(weights=...)`.
+        project: the Python file of the YAML's project.
+
+    Raises:
+        UserError: if there is no such config, or nothing says which weights.
+    """
+    if is_yaml(config):
+        model = L(yaml_model)(config=config, opts=[], extend=[], project=project)
+        of_zoo = find_yaml(config)[1]
+        weights = weights or (_zoo_weights(config) if of_zoo else read_cfg(config, project=project).MODEL.WEIGHTS)
+        return L(load_teacher)(model=model, weights=_require(weights, config))
+    if not Path(config).is_file():
+        return _lazy_zoo_teacher(config, weights)
+    cfg = complete(load_lazy(config))
+    image_format = OmegaConf.select(cfg, "dataloader.train.mapper.image_format")
+    weights = weights or _trained_weights(cfg)
+    return L(load_teacher)(model=cfg.model.student, weights=_require(weights, config), input_format=image_format)
+
+
+def _lazy_zoo_teacher(config: str, weights: str | None) -> DictConfig:
+    try:
+        model = model_zoo.get_config(config).model
+    except RuntimeError as error:
+        raise UserError(f"--teacher: '{config}' is neither a file nor a name in Detectron2's zoo") from error
+    return L(load_teacher)(model=model, weights=_require(weights or _zoo_weights(config), config))
+
+
+def _zoo_weights(config: str) -> str | None:
+    try:
+        return model_zoo.get_checkpoint_url(config)
+    except RuntimeError:  # a config of the zoo that nobody trained
+        return None
+
+
+def _trained_weights(cfg: DictConfig) -> str | None:
+    trained = Path(cfg.train.output_dir) / "model_final.pth"
+    return str(trained) if trained.is_file() else cfg.get("teacher", {}).get("weights")
+
+
+def _require(weights: str | None, config: str) -> str:
+    if not weights:
+        raise UserError(f"--teacher {config}: no trained weights are known; name them by --teacher-weights")
+    return weights
+
+
+def _choose_method(cfg: DictConfig, method: str | None) -> None:
+    """Put the method in the place of the config's points; without one, DiffKD where a teacher has no points."""
+    has_teacher = bool(cfg.model.get("teacher"))
+    if method is None and has_teacher and not cfg.model.get("points"):
+        method = DEFAULT_METHOD
+    if method is None:
+        return
+    if method != ALONE:
+        find_recipes(method)
+    if method == ALONE or not has_teacher:
+        cfg.model.teacher, cfg.model.points = None, []
+    else:
+        cfg.model.points = L(AutoPoints)(recipe=L(find_recipes)(method=method), where=None, levels=None, weight=None)

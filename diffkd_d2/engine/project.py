@@ -1,0 +1,256 @@
+"""A YAML config, with a project's Python file or without one, as the config that everything else uses."""
+
+from .. import _detectron2  # noqa: F401
+
+# isort: split
+
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.config import LazyCall as L
+from detectron2.data import (
+    DatasetMapper,
+    build_detection_test_loader,
+    build_detection_train_loader,
+    get_detection_dataset_dicts,
+)
+from detectron2.data.samplers import RandomSubsetTrainingSampler, RepeatFactorTrainingSampler, TrainingSampler
+from detectron2.engine import DefaultTrainer
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.solver import LRMultiplier
+from detectron2.utils import comm
+from fvcore.common.param_scheduler import ParamScheduler
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from ..datasets.shapes import register_shapes
+from ..evaluation.by_type import evaluator_of
+from ..meta_arch.distilled_model import DistilledModel
+from ..modeling.project_file import is_own, project_trainer
+from ..modeling.yaml_model import read_cfg, yaml_model
+from .defaults import distill_defaults, train_defaults
+
+# Methods of a Trainer that train_net.py does not call; a project that has its own is told so.
+NOT_CALLED = ("run_step", "train", "test", "build_hooks", "build_writers", "resume_or_load", "test_with_TTA")
+
+
+def from_project(
+    config: str, project: str | None = None, opts: tuple | list = (), extend: tuple | list = ()
+) -> DictConfig:
+    """Return model, dataloader, evaluator, optimizer, lr_multiplier, train and distill of a YAML config.
+
+    What is Detectron2's own (dataset dicts, mapper, sampler) becomes nodes that resume exactly; what a project's
+    Trainer builds itself is called as it is, and resumes as in Detectron2. `notes` holds what is not honoured.
+
+    Args:
+        config: path of a YAML file, or a name in Detectron2's zoo.
+        project: the project's Python file, which runs: see `project_file.py`.
+        opts: alternating keys and values that override the YAML.
+        extend: dotted names of functions that add keys, where there is no project file.
+
+    Raises:
+        UserError: if a file is not there, is not plain data, or a key or value does not fit.
+    """
+    register_shapes()
+    source = dict(config=config, opts=list(opts), extend=list(extend), project=project)
+    cfg = training_cfg(**source)
+    trainer = project_trainer(project)
+    return OmegaConf.create(
+        dict(
+            model=L(DistilledModel)(student=L(yaml_model)(**source), points=[]),
+            dataloader=_dataloader(cfg, trainer, source),
+            optimizer=L(project_optimizer)(params=dict(distiller_lr_factor=1.0), lr=cfg.SOLVER.BASE_LR, **source),
+            lr_multiplier=L(project_schedule)(**source),
+            train=_train(cfg),
+            distill=distill_defaults(),
+            notes=_notes(cfg, trainer, project),
+        ),
+        flags={"allow_objects": True},
+    )
+
+
+def training_cfg(**source: Any) -> CfgNode:
+    """Return the CfgNode of a source, scaled to the number of processes if SOLVER.REFERENCE_WORLD_SIZE asks for it."""
+    return DefaultTrainer.auto_scale_workers(read_cfg(**source), comm.get_world_size())
+
+
+def yaml_mapper(is_train: bool, image_format: str, **source: Any) -> DatasetMapper:
+    """Return the mapper that Detectron2 makes of a YAML config, reading images in another channel order if asked."""
+    options = DatasetMapper.from_config(read_cfg(**source), is_train)
+    return DatasetMapper(**{**options, "image_format": image_format})
+
+
+def yaml_sampler(dataset: list[dict], **source: Any) -> torch.utils.data.Sampler:
+    """Return the sampler that DATALOADER.SAMPLER_TRAIN names."""
+    options = read_cfg(**source).DATALOADER
+    if options.SAMPLER_TRAIN == "RepeatFactorTrainingSampler":
+        repeats = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(dataset, options.REPEAT_THRESHOLD)
+        return RepeatFactorTrainingSampler(repeats)
+    if options.SAMPLER_TRAIN == "RandomSubsetTrainingSampler":
+        return RandomSubsetTrainingSampler(len(dataset), options.RANDOM_SUBSET_RATIO)
+    return TrainingSampler(len(dataset))
+
+
+def project_train_loader(total_batch_size: int, num_workers: int, **source: Any) -> Any:
+    """Return what the project's `build_train_loader` returns."""
+    cfg = training_cfg(**source)
+    cfg.SOLVER.IMS_PER_BATCH, cfg.DATALOADER.NUM_WORKERS = total_batch_size, num_workers
+    return project_trainer(source["project"]).build_train_loader(cfg)
+
+
+def project_test_loader(dataset_name: str, num_workers: int, **source: Any) -> Any:
+    """Return what the project's `build_test_loader` returns for one test set."""
+    cfg = read_cfg(**source)
+    cfg.DATALOADER.NUM_WORKERS = num_workers
+    return project_trainer(source["project"]).build_test_loader(cfg, dataset_name)
+
+
+def project_evaluator(dataset_name: str, output_dir: str, **source: Any) -> DatasetEvaluator:
+    """Return what the project's `build_evaluator` returns for one test set.
+
+    COCO's evaluation is done by pycocotools: the C++ part gives the same numbers faster, but is not always there.
+    """
+    cfg = read_cfg(**source)
+    cfg.OUTPUT_DIR = output_dir
+    evaluator = project_trainer(source["project"]).build_evaluator(cfg, dataset_name)
+    for part in getattr(evaluator, "_evaluators", [evaluator]):
+        if hasattr(part, "_use_fast_impl"):
+            part._use_fast_impl = False
+    return evaluator
+
+
+def project_optimizer(params: dict[str, nn.Module], lr: float, **source: Any) -> torch.optim.Optimizer:
+    """Return the optimizer that Detectron2, or the project's `build_optimizer`, makes for `params["model"]`."""
+    cfg = training_cfg(**source)
+    cfg.SOLVER.BASE_LR = lr
+    if _clips_all(cfg):  # done by train.clip_norm, for the student and for the distillers apart
+        cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
+    return project_trainer(source["project"]).build_optimizer(cfg, params["model"])
+
+
+def project_schedule(**source: Any) -> ParamScheduler:
+    """Return the factor on the learning rate as a function of the fraction done, in [0, 1)."""
+    cfg = training_cfg(**source)
+    cfg.SOLVER.BASE_LR = 1.0
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
+    scheduler = project_trainer(source["project"]).build_lr_scheduler(cfg, optimizer)
+    if isinstance(scheduler, LRMultiplier):
+        return scheduler._multiplier
+    factors = []
+    for _ in range(cfg.SOLVER.MAX_ITER):
+        factors.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return Table(factors)
+
+
+class Table(ParamScheduler):
+    """A schedule given by its value at each iteration.
+
+    Args:
+        values: at iterations 0, 1, ...
+    """
+
+    def __init__(self, values: list[float]):
+        self.values = values
+
+    def __call__(self, where: float) -> float:
+        """Return the value at a fraction of the run, in [0, 1)."""
+        return self.values[min(round(where * len(self.values)), len(self.values) - 1)]
+
+
+def _dataloader(cfg: CfgNode, trainer: type[DefaultTrainer], source: dict[str, Any]) -> DictConfig:
+    workers, names = cfg.DATALOADER.NUM_WORKERS, list(cfg.DATASETS.TEST)
+    if is_own(trainer, "build_train_loader"):
+        train = L(project_train_loader)(total_batch_size=cfg.SOLVER.IMS_PER_BATCH, num_workers=workers, **source)
+    else:
+        train = _detectron2s_train_loader(cfg, source)
+    tests, evaluators = [], []
+    for i, name in enumerate(names):
+        if is_own(trainer, "build_test_loader"):
+            tests.append(L(project_test_loader)(dataset_name=name, num_workers=workers, **source))
+        else:
+            tests.append(_detectron2s_test_loader(cfg, i, source))
+        written = dict(dataset_name=name, output_dir="${train.output_dir}")
+        if is_own(trainer, "build_evaluator"):
+            evaluators.append(L(project_evaluator)(**written, **source))
+        else:
+            evaluators.append(L(evaluator_of)(**written, keypoint_sigmas=list(cfg.TEST.KEYPOINT_OKS_SIGMAS)))
+    single = len(names) == 1
+    return OmegaConf.create(
+        dict(train=train, test=tests[0] if single else tests, evaluator=evaluators[0] if single else evaluators),
+        flags={"allow_objects": True},
+    )
+
+
+def _detectron2s_train_loader(cfg: CfgNode, source: dict[str, Any]) -> DictConfig:
+    """Return the loader as a node of Detectron2's own parts, which `data/loaders.py` makes resumable."""
+    dataset = L(get_detection_dataset_dicts)(
+        names=list(cfg.DATASETS.TRAIN),
+        filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
+        min_keypoints=cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE if cfg.MODEL.KEYPOINT_ON else 0,
+        proposal_files=list(cfg.DATASETS.PROPOSAL_FILES_TRAIN) if cfg.MODEL.LOAD_PROPOSALS else None,
+    )
+    node = L(build_detection_train_loader)(
+        dataset=dataset,
+        mapper=L(yaml_mapper)(is_train=True, image_format=cfg.INPUT.FORMAT, **source),
+        total_batch_size=cfg.SOLVER.IMS_PER_BATCH,
+        aspect_ratio_grouping=cfg.DATALOADER.ASPECT_RATIO_GROUPING,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
+    if cfg.DATALOADER.SAMPLER_TRAIN != "TrainingSampler":
+        node.sampler = L(yaml_sampler)(dataset="${..dataset}", **source)
+    return node
+
+
+def _detectron2s_test_loader(cfg: CfgNode, index: int, source: dict[str, Any]) -> DictConfig:
+    dataset = L(get_detection_dataset_dicts)(
+        names=cfg.DATASETS.TEST[index],
+        filter_empty=False,
+        proposal_files=[cfg.DATASETS.PROPOSAL_FILES_TEST[index]] if cfg.MODEL.LOAD_PROPOSALS else None,
+    )
+    return L(build_detection_test_loader)(
+        dataset=dataset,
+        mapper=L(yaml_mapper)(is_train=False, image_format=cfg.INPUT.FORMAT, **source),
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
+
+
+def _train(cfg: CfgNode) -> DictConfig:
+    train = train_defaults()
+    train.output_dir, train.init_checkpoint, train.seed = cfg.OUTPUT_DIR, cfg.MODEL.WEIGHTS, cfg.SEED
+    train.max_iter, train.eval_period = cfg.SOLVER.MAX_ITER, cfg.TEST.EVAL_PERIOD
+    train.checkpointer.period = cfg.SOLVER.CHECKPOINT_PERIOD
+    train.amp.dtype = "float16" if cfg.SOLVER.AMP.ENABLED else None
+    train.clip_norm = cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE if _clips_all(cfg) else None
+    train.precise_bn = cfg.TEST.PRECISE_BN.NUM_ITER if cfg.TEST.PRECISE_BN.ENABLED else 0
+    train.cudnn_benchmark = cfg.CUDNN_BENCHMARK
+    train.device = cfg.MODEL.DEVICE
+    return train
+
+
+def _clips_all(cfg: CfgNode) -> bool:
+    """Whether a project clips the norm of all gradients together, as Mask2Former does; Detectron2 clips each alone."""
+    clip = cfg.SOLVER.CLIP_GRADIENTS
+    return clip.ENABLED and clip.CLIP_TYPE == "full_model"
+
+
+def _notes(cfg: CfgNode, trainer: type[DefaultTrainer], project: str | None) -> list[str]:
+    """Return what the log says about the YAML: what is not honoured, and what resumes less exactly."""
+    notes = []
+    if cfg.TEST.AUG.ENABLED:
+        notes.append("TEST.AUG.ENABLED is not honoured: no test-time augmentation")
+    if cfg.TEST.EXPECTED_RESULTS:
+        notes.append("TEST.EXPECTED_RESULTS is not honoured: compare results.json yourself")
+    if cfg.GLOBAL.HACK != 1.0:
+        notes.append("GLOBAL.HACK is not honoured")
+    if project and trainer is DefaultTrainer:
+        notes.append(f"{project} has no Trainer: loaders, optimizer, schedule and evaluators are Detectron2's")
+    else:
+        unused = [name for name in NOT_CALLED if is_own(trainer, name)]
+        if unused:
+            notes.append(f"not called: {', '.join(f'{trainer.__name__}.{name}' for name in unused)}")
+        if is_own(trainer, "build_train_loader"):
+            notes.append("the project builds its own training loader: it begins anew on --resume, as in Detectron2")
+    return notes

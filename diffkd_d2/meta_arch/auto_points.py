@@ -1,0 +1,225 @@
+"""Points by themselves: a recipe says which distiller, the two models say where."""
+
+import inspect
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from ..errors import UserError
+from .distill_point import DistillPoint
+from .places import WHERE, Place, family, find_places
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a method takes for one family of models.
+
+    Args:
+        weight: factor on the losses of each point.
+        where: words of `WHERE`.
+        levels: names of the feature levels; None: all that both models have.
+        options: of the distiller.
+    """
+
+    weight: float = 1.0
+    where: tuple[str, ...] = ("features",)
+    levels: tuple[str, ...] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A distillation method, as `--method` names it.
+
+    Args:
+        name: of the method.
+        distiller: (place, **options) -> `partial(Distiller, ...)`, or None where the method has no sense there; with
+            `joint`, (list of places, **options).
+        default: for a family without a published setting.
+        published: family (see `family`) -> its published setting.
+        joint: one distiller for all levels, which is handed lists.
+        scores: the distiller needs the teacher's class scores at the same positions.
+        point: place -> further options of its `DistillPoint`.
+    """
+
+    name: str
+    distiller: Callable[..., "partial[nn.Module] | None"]
+    default: Setting = Setting()
+    published: Mapping[str, Setting] = field(default_factory=dict)
+    joint: bool = False
+    scores: bool = False
+    point: Callable[[Place], dict[str, Any]] = lambda place: {}
+
+
+class AutoPoints:
+    """Choose the points of a pair of models; `DistilledModel(points=AutoPoints(...))` calls it.
+
+    Feature levels are paired by stride, with the channels that the backbones declare (`output_shape()`) or that one
+    batch shows; heads where both models have the same kind with equally many classes (and anchors). What was chosen
+    is logged as the config that says the same by hand.
+
+    Args:
+        recipe: the method, or several.
+        where: words of `places.WHERE` or paths of modules; None: as the recipe says for the student's family.
+        levels: names of the student's feature levels; None: as the recipe says.
+        weight: factor on all losses of each point; None: as the recipe says.
+        options: of the distiller, in place of the recipe's; with several recipes, of each that takes them.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe | Sequence[Recipe],
+        where: str | Sequence[str] | None = None,
+        levels: Sequence[str] | None = None,
+        weight: float | None = None,
+        **options: Any,
+    ):
+        self.recipes = [recipe] if isinstance(recipe, Recipe) else list(recipe)
+        self.where = (where,) if isinstance(where, str) else where
+        self.levels, self.weight, self.options = levels, weight, options
+
+    def __call__(self, student: nn.Module, teachers: Sequence[nn.Module]) -> list[DistillPoint]:
+        """Return the points between the student and each teacher; none without a teacher.
+
+        Raises:
+            UserError: if a method finds no place, or a level or an option does not exist.
+        """
+        chosen = [
+            point
+            for index, teacher in enumerate(teachers)
+            for recipe in self.recipes
+            for point in self._points(recipe, student, teacher, index)
+        ]
+        if not chosen:
+            logger.info("no distillation points: the student trains alone")
+            return []
+        known = {name for point in chosen for name in _parameters(point.keywords["distiller"])}
+        if self.options.keys() - known:
+            method = "+".join(recipe.name for recipe in self.recipes)
+            raise UserError(f"model.points: no distiller of {method} takes {sorted(self.options.keys() - known)}")
+        chosen = _with_names(chosen)
+        logger.info("distillation points, as a config:\nmodel.points = " + as_config(chosen))
+        return [build(point) for point in chosen]
+
+    def _points(self, recipe: Recipe, student: nn.Module, teacher: nn.Module, index: int) -> "list[partial]":
+        setting = self._setting(recipe, family(student))
+        places = [place for where in setting.where for place in find_places(student, teacher, where)]
+        places = _at_levels(places, setting.levels, self.levels)
+        makes = partial(_call_with_known, recipe.distiller, options={**setting.options, **self.options})
+        if recipe.joint:
+            groups = [places] if places else []
+        else:
+            groups = [[place] for place in places]
+        points = []
+        for group in groups:
+            distiller = makes(group if recipe.joint else group[0])
+            if distiller is not None:
+                points.append(_point(recipe, group, distiller, setting.weight, index))
+        if not points:
+            pair = f"{type(student).__name__} and {type(teacher).__name__}"
+            raise UserError(
+                f"method {recipe.name} finds no place in {pair} at {', '.join(setting.where)}: set distill.where to "
+                f"some of {', '.join(WHERE)} or paths of modules, or list model.points"
+            )
+        return points
+
+    def _setting(self, recipe: Recipe, of: str) -> Setting:
+        setting = recipe.published.get(of)
+        if setting is None:
+            setting = recipe.default
+            logger.info(f"method {recipe.name}: no published setting for {of}; weight {setting.weight:g} is taken")
+        given = {k: v for k, v in (("where", self.where), ("weight", self.weight)) if v is not None}
+        return replace(setting, **given)
+
+
+def aligned(distiller: type[nn.Module]) -> Callable[..., "partial[nn.Module]"]:
+    """Return a recipe's `distiller` for a class that takes `student_channels` and `teacher_channels`."""
+
+    def make(place: Place, **options: Any) -> "partial[nn.Module]":
+        channels = dict(student_channels=place.student_channels, teacher_channels=place.teacher_channels)
+        return partial(distiller, **channels, **options)
+
+    return make
+
+
+def on_softmax(distiller: type[nn.Module]) -> Callable[..., "partial[nn.Module] | None"]:
+    """Return a recipe's `distiller` for a class that compares softmax logits: none on a dense head, a sigmoid's."""
+    return lambda place, **options: None if place.kind == "head" else partial(distiller, **options)
+
+
+def build(spec: Any) -> Any:
+    """Call a `partial` whose arguments may be partials."""
+    if isinstance(spec, partial):
+        return spec.func(*map(build, spec.args), **{k: build(v) for k, v in spec.keywords.items()})
+    return spec
+
+
+def as_config(spec: Any) -> str:
+    """Return what `build` would call, as the text of a LazyConfig."""
+    if isinstance(spec, partial):
+        arguments = [as_config(v) for v in spec.args] + [f"{k}={as_config(v)}" for k, v in spec.keywords.items()]
+        return f"L({spec.func.__name__})({', '.join(arguments)})"
+    if isinstance(spec, list) and any(isinstance(x, partial) for x in spec):
+        return "[\n" + "".join(f"    {as_config(x)},\n" for x in spec) + "]"
+    return repr(spec)
+
+
+def _call_with_known(make: Callable[..., Any], place: Any, options: Mapping[str, Any]) -> Any:
+    """Make a distiller with those of the options that its class takes."""
+    bare = make(place)
+    if bare is None:
+        return None
+    known = _parameters(bare)
+    return partial(bare.func, *bare.args, **{**bare.keywords, **{k: v for k, v in options.items() if k in known}})
+
+
+def _parameters(distiller: "partial[nn.Module]") -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(distiller.func).parameters
+
+
+def _at_levels(places: list[Place], preferred: Sequence[str] | None, wanted: Sequence[str] | None) -> list[Place]:
+    """Return the places at these levels; of the preferred ones those that exist, of the wanted ones all must."""
+    there = {place.level for place in places if place.level is not None}
+    missing = set(wanted or ()) - there if there else set()
+    if missing:
+        raise UserError(f"levels: {sorted(missing)} are not common to both models; these are: {sorted(there)}")
+    levels = there & set(preferred or there) or there if wanted is None else set(wanted)
+    return [place for place in places if place.level is None or place.level in levels]
+
+
+def _point(recipe: Recipe, group: list[Place], distiller: "partial", weight: float, index: int) -> "partial":
+    place = group[0]
+    options: dict[str, Any] = dict(student=place.student, teacher=place.teacher, name=place.name)
+    if recipe.joint:
+        options.update(name=recipe.name, levels=tuple(p.key for p in group))
+    else:
+        options.update(key=place.key, teacher_key=place.teacher_key, roi=place.roi)
+    if recipe.scores:
+        if place.scores is None:
+            raise UserError(f"method {recipe.name}: the teacher has no class scores for each position of {place.name}")
+        options.update(scores=place.scores)
+    if index:
+        options.update(teacher_index=index, name=f"{options['name']}_t{index}")
+    options = {k: v for k, v in options.items() if v is not None} | recipe.point(place)
+    return partial(DistillPoint, **options, weight=weight, distiller=distiller)
+
+
+def _with_names(points: "list[partial]") -> "list[partial]":
+    """Tell points of one name apart by the class of their distiller; leave out a name that is the key."""
+    counts = Counter(p.keywords["name"] for p in points)
+    named = []
+    for point in points:
+        options = dict(point.keywords)
+        if counts[options["name"]] > 1:
+            options["name"] += f"_{options['distiller'].func.__name__.lower()}"
+        elif options["name"] == options.get("key"):
+            del options["name"]
+        named.append(partial(point.func, **options))
+    return named

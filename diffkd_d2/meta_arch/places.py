@@ -1,0 +1,250 @@
+"""Places where a student and a teacher can meet: feature levels of one stride, and heads of one kind."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from .capture import capture, find_module
+from .roi_branch import RoiBranch
+
+LOGITS = ("head", "roi", "sem_seg", "logits")
+# What `where` may say, and the kinds of places that it means.
+WHERE = {"features": ("features",), "stages": ("stages",), "logits": LOGITS, **{kind: (kind,) for kind in LOGITS[:3]}}
+PROBE_SIZE = 224
+
+
+@dataclass(frozen=True)
+class Place:
+    """A module of the student and one of the teacher that can be compared.
+
+    Args:
+        kind: "features" (what both backbones return), "stages" (of the bottom-up networks), "head" (class logits of a
+            dense head, sigmoid), "roi" (class logits of boxes), "sem_seg" (label map logits), "logits" (a
+            classifier's), or the path of a module.
+        name: suffix of the losses' names.
+        student: path of the student's module.
+        teacher: path of the teacher's module.
+        student_channels: C of the student's output.
+        teacher_channels: C of the teacher's output.
+        key: picks inside what the student's module returns.
+        teacher_key: the same for the teacher; None: as `key`.
+        level: name of the feature level, None where there is none.
+        stride: pixels per position, None where there are no positions.
+        roi: makes the ROI branch; None: no ROI branch.
+        scores: path and key of the teacher's class logits at the same positions; None: it has none.
+    """
+
+    kind: str
+    name: str
+    student: str
+    teacher: str
+    student_channels: int
+    teacher_channels: int
+    key: Any = None
+    teacher_key: Any = None
+    level: str | None = None
+    stride: int | None = None
+    roi: Callable[[], RoiBranch] | None = None
+    scores: tuple[str, Any] | None = None
+
+
+class Shape(NamedTuple):
+    """Channels of a map, and pixels per position; None where it is no map."""
+
+    channels: int
+    stride: int | None
+
+
+def find_places(student: nn.Module, teacher: nn.Module, where: str) -> list[Place]:
+    """Return the places that a word of `WHERE`, or the path of a module in both models, stands for.
+
+    Raises:
+        UserError: if `where` is neither.
+    """
+    places: list[Place] = []
+    for kind in WHERE.get(where, (where,)):
+        if kind == "features":
+            # Semantic FPN's pyramid has a level that its head does not read.
+            read = getattr(student.sem_seg_head, "in_features", None) if family(student) == "segmentor" else None
+            found = _levels(student, teacher, kind, *map(_feature_path, (student, teacher)))
+            places += [place for place in found if read is None or place.level in read]
+        elif kind == "stages":
+            places += _levels(student, teacher, kind, *map(_stage_path, (student, teacher)))
+        elif kind in FINDERS:
+            places += FINDERS[kind](student, teacher)
+        else:
+            paths = dict(student.named_modules())
+            if where not in paths:
+                raise UserError(f"where: '{where}' is none of {', '.join(WHERE)} and no module of the student")
+            places += _levels(student, teacher, kind, where, where)
+    return places
+
+
+def family(model: nn.Module) -> str:
+    """Return the kind of model that published settings are given for: "retinanet", "faster_rcnn", "segmentor", ..."""
+    heads = getattr(model, "roi_heads", None)
+    if hasattr(heads, "box_predictor"):
+        if isinstance(heads.box_predictor, nn.ModuleList):
+            return "cascade_rcnn"
+        return "mask_rcnn" if hasattr(heads, "mask_head") else "faster_rcnn"
+    if hasattr(model, "sem_seg_head"):
+        return "segmentor"
+    if _classifier(model):
+        return "classifier"
+    return type(model).__name__.lower()
+
+
+def output_shapes(model: nn.Module, path: str) -> dict[str | None, Shape]:
+    """Return name -> shape of the maps (N, C, H, W) that a module returns; None is the name of a single tensor.
+
+    A module that does not declare them (`output_shape()`) is run on one batch.
+
+    Raises:
+        UserError: if it does not declare them and the model cannot be run on an image alone.
+    """
+    declared = getattr(find_module(model, path), "output_shape", None)
+    shapes = declared() if callable(declared) else {}
+    if shapes and all(s.channels and s.stride for s in shapes.values()):
+        return {name: Shape(s.channels, s.stride) for name, s in shapes.items()}
+    output = _probe(model, path)
+    outputs = output if isinstance(output, dict) else {None: output}
+    return {name: _shape(x) for name, x in outputs.items() if isinstance(x, Tensor) and x.dim() in (2, 4)}
+
+
+def _probe(model: nn.Module, path: str) -> Any:
+    """Run two grey images through the model in evaluation, as far as the module; return what the module returned."""
+    device = next(model.parameters()).device
+    image = torch.full((3, PROBE_SIZE, PROBE_SIZE), 127, dtype=torch.uint8, device=device)
+    batch = [{"image": image, "height": PROBE_SIZE, "width": PROBE_SIZE}] * 2
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(), capture(model.eval(), [path], stop=True) as outputs:
+            model(batch)
+    except UserError:
+        raise
+    except Exception as error:  # the model's own, of any kind
+        name = type(model).__name__
+        raise UserError(f"{name} does not run on an image alone ({error}): list model.points") from error
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    return outputs[path]
+
+
+def _shape(output: Tensor) -> Shape:
+    if output.dim() == 2:
+        return Shape(output.shape[1], None)
+    return Shape(output.shape[1], 2 ** math.ceil(math.log2(PROBE_SIZE / output.shape[2]) - 0.1))
+
+
+def _levels(
+    student: nn.Module, teacher: nn.Module, kind: str, student_path: str | None, teacher_path: str | None
+) -> Iterator[Place]:
+    """Pair what two modules return by stride; where a stride occurs twice, by name."""
+    if student_path is None or teacher_path is None:
+        return
+    ours, theirs = output_shapes(student, student_path), output_shapes(teacher, teacher_path)
+    scores = _score_paths(teacher)
+    for key, shape in ours.items():
+        partners = [k for k, other in theirs.items() if other.stride == shape.stride]
+        if not partners:
+            continue
+        partner = key if key in partners else partners[-1]
+        yield Place(
+            *(kind, key or student_path.replace(".", "_"), student_path, teacher_path),
+            *(shape.channels, theirs[partner].channels, key, None if partner == key else partner),
+            *(key, shape.stride, None, scores.get(partner) if kind == "features" else None),
+        )
+
+
+def _feature_path(model: nn.Module) -> str | None:
+    paths = ("feature_map",) if _classifier(model) else ("backbone",)
+    return next((path for path in paths if isinstance(getattr(model, path, None), nn.Module)), None)
+
+
+def _stage_path(model: nn.Module) -> str | None:
+    bottom_up = getattr(getattr(model, "backbone", None), "bottom_up", None)
+    return "backbone.bottom_up" if isinstance(bottom_up, nn.Module) else _feature_path(model)
+
+
+def _classifier(model: nn.Module) -> bool:
+    return all(isinstance(getattr(model, name, None), nn.Module) for name in ("feature_map", "logits"))
+
+
+def _head_levels(model: nn.Module) -> dict[str, int]:
+    """Return level -> stride of a dense head whose convolution `cls_score` serves all levels; {} without one."""
+    if not hasattr(getattr(model, "head", None), "cls_score") or not hasattr(model, "head_in_features"):
+        return {}
+    shapes = model.backbone.output_shape()
+    return {name: shapes[name].stride for name in model.head_in_features}
+
+
+def _score_paths(model: nn.Module) -> dict[str, tuple[str, Any]]:
+    """Return level -> path and key of the class logits of a dense head, or of the objectness of an RPN."""
+    proposals = getattr(model, "proposal_generator", None)
+    if _head_levels(model):
+        path, levels = "head", list(_head_levels(model))
+    elif isinstance(getattr(proposals, "rpn_head", None), nn.Module) and hasattr(proposals, "in_features"):
+        path, levels = "proposal_generator.rpn_head", list(proposals.in_features)
+    else:
+        return {}
+    return {level: (path, (0, i)) for i, level in enumerate(levels)}
+
+
+def _dense(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
+    levels = [_head_levels(model) for model in (student, teacher)]
+    channels = [getattr(getattr(model, "head", None), "cls_score", None) for model in (student, teacher)]
+    if not all(levels) or channels[0].out_channels != channels[1].out_channels:
+        return
+    count, strides = channels[0].out_channels, list(levels[1].values())
+    for i, (level, stride) in enumerate(levels[0].items()):
+        if stride in strides:
+            key, teacher_key = (0, i), (0, strides.index(stride))
+            other = None if teacher_key == key else teacher_key
+            yield Place("head", f"cls_{level}", "head", "head", count, count, key, other, level, stride)
+
+
+def _roi(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
+    ours, theirs = (_predictors(model) for model in (student, teacher))
+    if not ours or not theirs or ours[0].cls_score.out_features != theirs[0].cls_score.out_features:
+        return
+    count, cascade = ours[0].cls_score.out_features, len(ours) > 1
+    for i in range(len(ours)):
+        path = f"roi_heads.box_predictor.{i}" if cascade else "roi_heads.box_predictor"
+        # A cascade's last stage says what the teacher knows where the student has one stage only.
+        stage = min(i, len(theirs) - 1) if cascade else len(theirs) - 1
+        branch = partial(RoiBranch, stage=i, **({} if stage == i else {"teacher_stage": stage}))
+        yield Place("roi", f"roi_{i}" if cascade else "roi", path, "backbone", count, count, 0, roi=branch)
+
+
+def _predictors(model: nn.Module) -> list[nn.Module]:
+    predictor = getattr(getattr(model, "roi_heads", None), "box_predictor", None)
+    if predictor is None:
+        return []
+    predictors = list(predictor) if isinstance(predictor, nn.ModuleList) else [predictor]
+    return predictors if all(isinstance(getattr(p, "cls_score", None), nn.Linear) for p in predictors) else []
+
+
+def _sem_seg(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
+    heads = [getattr(model, "sem_seg_head", None) for model in (student, teacher)]
+    counts = [getattr(getattr(head, "predictor", None), "out_channels", None) for head in heads]
+    strides = [getattr(head, "common_stride", None) for head in heads]
+    if None not in counts and counts[0] == counts[1] and strides[0] == strides[1]:
+        path = "sem_seg_head.predictor"
+        yield Place("sem_seg", "sem_seg", path, path, *counts, stride=strides[0])
+
+
+def _class_logits(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
+    if _classifier(student) and _classifier(teacher):
+        counts = [output_shapes(model, "logits")[None].channels for model in (student, teacher)]
+        if counts[0] == counts[1]:
+            yield Place("logits", "logits", "logits", "logits", *counts)
+
+
+FINDERS = {"head": _dense, "roi": _roi, "sem_seg": _sem_seg, "logits": _class_logits}

@@ -1,0 +1,26 @@
+"""One file for each name that `--method` takes; each holds a `recipe`."""
+
+import importlib
+import pkgutil
+
+from ..errors import UserError, nearest
+from ..meta_arch.auto_points import Recipe
+
+
+def names() -> list[str]:
+    """Return the names that there are."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def find_recipes(method: str) -> list[Recipe]:
+    """Return the recipes of a method such as "mimic", or of several, such as "diffkd+kd".
+
+    Raises:
+        UserError: if there is no such name.
+    """
+    recipes = []
+    for name in method.split("+"):
+        if name not in names():
+            raise UserError(f"--method: no method '{name}'{nearest(name, names())}")
+        recipes.append(importlib.import_module(f"{__name__}.{name}").recipe)
+    return recipes

@@ -1,0 +1,10 @@
+"""DKD (arXiv 2203.08679) on class logits. Settings: the authors' for Faster R-CNN and for ImageNet."""
+
+from ..distillers import DKD
+from ..meta_arch.auto_points import Recipe, Setting, on_softmax
+
+boxes = Setting(where=("roi",), options=dict(alpha=1.0, beta=0.25, tau=1.0))
+images = Setting(where=("logits",), options=dict(alpha=1.0, beta=0.5, tau=1.0))
+recipe = Recipe(
+    "dkd", on_softmax(DKD), default=Setting(where=("logits",)), published={"faster_rcnn": boxes, "classifier": images}
+)

@@ -1,0 +1,10 @@
+"""FRS (NeurIPS 2021): mimicking, weighted by the teacher's class scores (of a two-stage detector: its RPN's).
+
+The authors warm it up over 500 iterations: `distill.warmup_iters=500`.
+"""
+
+from ..distillers import ScoreMimic
+from ..meta_arch.auto_points import Recipe, Setting, aligned
+
+published = {"retinanet": Setting(weight=0.005), "fcos": Setting(weight=0.01), "faster_rcnn": Setting(weight=0.002)}
+recipe = Recipe("frs", aligned(ScoreMimic), default=Setting(weight=0.005), published=published, scores=True)

@@ -1,0 +1,240 @@
+"""YAML configs and whole projects behind the same door as a LazyConfig."""
+
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from detectors import MASK, RETINANET, SEMANTIC, SMALL
+from detectron2 import model_zoo
+from detectron2.config import instantiate
+from detectron2.data import DatasetMapper
+from detectron2.solver import build_lr_scheduler, build_optimizer
+
+from diffkd_d2.distillers import Mimic
+from diffkd_d2.engine import optimizer as engine_optimizer
+from diffkd_d2.engine.config import argument_parser, finish, parse_arguments, place_models
+from diffkd_d2.engine.pair import configure, split_overrides
+from diffkd_d2.engine.project import from_project, training_cfg
+from diffkd_d2.errors import UserError
+from diffkd_d2.meta_arch.distill_point import DistillPoint
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
+from diffkd_d2.modeling.yaml_model import read_cfg, yaml_model
+
+STANDIN = Path(__file__).resolve().parents[1] / "helpers" / "standin_project"
+PROJECT, STUDENT, TEACHER = (str(STANDIN / x) for x in ("train_net.py", "configs/student.yaml", "configs/teacher.yaml"))
+SHAPES = ["DATASETS.TRAIN", ("shapes_train",), "DATASETS.TEST", ("shapes_val",), "MODEL.WEIGHTS", ""]
+SOLVERS = {
+    "default": [],
+    "norms and biases": [
+        "SOLVER.WEIGHT_DECAY_NORM",
+        0.0,
+        "SOLVER.BIAS_LR_FACTOR",
+        2.0,
+        "SOLVER.WEIGHT_DECAY_BIAS",
+        0.0,
+    ],
+    "cosine": ["SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "SOLVER.WARMUP_ITERS", 7],
+}
+
+
+def groups(optimizer):
+    """What each parameter is trained with, and the class of the optimizer."""
+    options = {
+        id(p): {k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups for p in g["params"]
+    }
+    return options, [cls.__name__ for cls in type(optimizer).__mro__]
+
+
+def arguments(*words):
+    return parse_arguments(argument_parser(), list(words))
+
+
+@pytest.mark.parametrize("config", [RETINANET, MASK, SEMANTIC])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_optimizer_schedule_and_augmentations_are_detectron2s(config, solver):
+    opts = [*SMALL, *SHAPES, "SOLVER.MAX_ITER", 30, "SOLVER.STEPS", (10, 20), *SOLVERS[solver]]
+    cfg, theirs = finish(from_project(config, opts=opts)), read_cfg(config, opts)
+    student = instantiate(cfg.model.student)
+    optimizer = engine_optimizer.build_optimizer(cfg, DistilledModel(student))
+    reference = build_optimizer(theirs, student)
+    assert groups(optimizer) == groups(reference)
+    scheduler, schedule, rates = build_lr_scheduler(theirs, reference), instantiate(cfg.lr_multiplier), []
+    for _ in range(30):
+        rates.append(reference.param_groups[0]["lr"])
+        reference.step()
+        scheduler.step()
+    assert [theirs.SOLVER.BASE_LR * schedule(i / 30) for i in range(30)] == pytest.approx(rates)
+    for loader, is_train in ((cfg.dataloader.train, True), (cfg.dataloader.test, False)):
+        mapper = instantiate(loader.mapper)
+        assert repr(mapper.augmentations) == repr(DatasetMapper(theirs, is_train).augmentations)
+        assert (mapper.image_format, mapper.use_instance_mask) == ("BGR", theirs.MODEL.MASK_ON)
+
+
+def test_every_part_of_the_yaml_counts():
+    opts = [*SHAPES[:2], "DATASETS.TEST", ("shapes_val", "shapes_train"), "SEED", 3, "OUTPUT_DIR", "here"]
+    opts += [
+        "SOLVER.AMP.ENABLED",
+        True,
+        "TEST.EVAL_PERIOD",
+        5,
+        "TEST.PRECISE_BN.ENABLED",
+        True,
+        "TEST.AUG.ENABLED",
+        True,
+    ]
+    opts += ["DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler", "DATALOADER.REPEAT_THRESHOLD", 0.5]
+    cfg = from_project(RETINANET, opts=opts)
+    train = cfg.train
+    assert (train.seed, train.output_dir, train.amp.dtype, train.eval_period) == (3, "here", "float16", 5)
+    assert (train.precise_bn, train.init_checkpoint[:14]) == (200, "detectron2://I")
+    assert [node.dataset_name for node in cfg.dataloader.evaluator] == ["shapes_val", "shapes_train"]
+    assert cfg.dataloader.train.sampler.opts[-1] == 0.5
+    assert cfg.notes == ["TEST.AUG.ENABLED is not honoured: no test-time augmentation"]
+
+
+def test_the_batch_follows_the_number_of_processes_where_the_yaml_asks_for_it(monkeypatch):
+    opts = [
+        "SOLVER.IMS_PER_BATCH",
+        16,
+        "SOLVER.REFERENCE_WORLD_SIZE",
+        8,
+        "SOLVER.BASE_LR",
+        0.16,
+        "SOLVER.MAX_ITER",
+        100,
+    ]
+    cfg = from_project(RETINANET, opts=opts)
+    assert (cfg.dataloader.train.total_batch_size, cfg.optimizer.lr, cfg.train.max_iter) == (2, 0.02, 800)
+
+
+def test_a_project_gives_its_config_model_loaders_and_solver(caplog):
+    cfg = finish(from_project(STUDENT, PROJECT, ["SOLVER.BASE_LR", 0.5]))
+    student = instantiate(cfg.model.student)
+    assert type(student).__name__ == "StandIn" and student.input_format == "RGB"
+    assert cfg.train.clip_norm == 0.5  # the project clips all gradients together: the student's apart from ours
+    points = [DistillPoint("backbone", "backbone", Mimic(8, 8), key="s4")]
+    model = DistilledModel(student, yaml_model(STUDENT, project=PROJECT), points)
+    cfg.optimizer.params.distiller_lr_factor = 3.0
+    optimizer = engine_optimizer.build_optimizer(cfg, model)
+    rates, _ = groups(optimizer)
+    by_name = {name: rates[id(p)]["lr"] for name, p in model.named_parameters()}
+    assert [by_name[n] for n in by_name if n.startswith("student.backbone")] == pytest.approx([0.05] * 6)
+    assert by_name["student.pixel_decoder.predictor.weight"] == 0.5
+    assert by_name["points.0.distiller.align.weight"] == 1.5
+    schedule = instantiate(cfg.lr_multiplier)
+    assert [schedule(i / 4) for i in range(4)] == pytest.approx([(1 - i / 4) ** 0.9 for i in range(4)])
+    assert "not called: Trainer.build_hooks" in cfg.notes and any("begins anew" in note for note in cfg.notes)
+
+
+def test_a_project_does_not_set_up_anything_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    handlers = list(logging.getLogger("detectron2").handlers)
+    from_project(TEACHER, PROJECT)
+    assert not list(tmp_path.iterdir()) and logging.getLogger("detectron2").handlers == handlers
+    assert getattr(sys.modules.get("train_net"), "__file__", None) != PROJECT  # it took nobody's name
+
+
+def test_a_model_that_remembers_its_device_is_built_for_the_one_it_runs_on():
+    cfg = from_project(STUDENT, PROJECT)
+    cfg.model.teacher = dict(cfg.model.student)
+    place_models(finish(cfg).model, "meta")
+    model = instantiate(cfg.model)
+    assert {m.device for m in (model.student, *model.teachers)} == {torch.device("meta")}
+    moved = DistilledModel(yaml_model(STUDENT, project=PROJECT), yaml_model(TEACHER, project=PROJECT)).to("meta")
+    assert {m.device.type for m in (moved.student, *moved.teachers)} == {"meta"}
+
+
+def test_the_flags_pair_any_config_with_any_teacher(tmp_path):
+    torch.save({"model": yaml_model(TEACHER, project=PROJECT).state_dict()}, tmp_path / "teacher.pth")
+    weights = ["--teacher-weights", str(tmp_path / "teacher.pth")]
+    pair = ["--config-file", STUDENT, "--project", PROJECT, "--teacher", TEACHER, *weights]
+    cfg = configure(
+        arguments(*pair, "SOLVER.MAX_ITER", "7", "--method", "mimic", "distill.levels=[s8]", "distill.weight=2")
+    )
+    model = instantiate(cfg.model)
+    assert [(p.name, p.distiller.align.weight.shape[:2]) for p in model.points] == [("s8", (24, 16))]
+    assert (cfg.train.max_iter, cfg.distill.weight) == (7, 2)
+    assert type(instantiate(configure(arguments(*pair)).model).points[0].distiller).__name__ == "DiffKD"
+    for alone in ([*pair, "--method", "alone"], [*pair[:4], "--method", "mimic"]):
+        model = instantiate(configure(arguments(*alone)).model)
+        assert not len(model.points) and not model.teachers
+
+
+def test_a_lazy_config_takes_the_flags_too(tmp_path):
+    lazy = [
+        "--config-file",
+        "configs/shapes/alone_retinanet_r18.py",
+        "--teacher",
+        "configs/shapes/teacher_retinanet_r50.py",
+    ]
+    cfg = configure(arguments(*lazy, "--method", "mimic"))
+    assert [p.name for p in instantiate(cfg.model).points] == ["p3", "p4", "p5"]
+    with pytest.raises(UserError, match="no trained weights are known"):
+        configure(arguments(*lazy[:3], "configs/shapes/teacher_semantic_fpn_r50.py"))
+
+
+def test_a_lazy_config_of_another_project_takes_them_too():
+    theirs, teacher = (
+        model_zoo.get_config_file("COCO-Detection/retinanet_R_50_FPN_1x.py"),
+        "new_baselines/mask_rcnn_R_50_FPN_100ep_LSJ.py",
+    )
+    cfg = configure(arguments("--config-file", theirs, "--teacher", teacher, "--method", "mimic", "distill.weight=3"))
+    assert cfg.model.teacher.weights.startswith("https://") and cfg.train.max_skipped == 10
+    model = DistilledModel(
+        instantiate(cfg.model.student), instantiate(cfg.model.teacher.model), instantiate(cfg.model.points)
+    )
+    assert [p.name for p in model.points] == ["p3", "p4", "p5", "p6"]
+    cfg.optimizer.params.distiller_lr_factor = 2.0
+    optimizer = engine_optimizer.build_optimizer(cfg, model)
+    rates, _ = groups(optimizer)
+    assert {rates[id(p)]["lr"] for p in model.points.parameters()} == {2 * cfg.optimizer.lr}
+    assert {rates[id(p)]["lr"] for p in model.student.parameters() if p.requires_grad} == {cfg.optimizer.lr}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config-file", "nowhere.yaml"], "neither a file nor a name in Detectron2's zoo"),
+        (["--config-file", STUDENT], "key MODEL.STANDIN, which Detectron2 does not know: name the project's"),
+        (["--config-file", STUDENT, "--project", "nowhere.py"], "'nowhere.py' is no Python file"),
+        (["--config-file", RETINANET, "SOLVER.MAX_ITR", "3"], "SOLVER.MAX_ITR"),
+        (["--config-file", RETINANET, "SOLVER.MAX_ITER"], "has no value"),
+        (["--config-file", RETINANET, "--method", "diffdk"], "no method 'diffdk'; the nearest names: diffkd"),
+        (["--config-file", RETINANET, "--teacher", "nowhere.py"], "'nowhere.py' is neither a file nor a name"),
+        (["--config-file", RETINANET, "--teacher-weights", "a.pth"], "--teacher-weights needs --teacher"),
+        (["--config-file", RETINANET, "model.student.project=evil.py"], "project decides what is called"),
+        (["--config-file", "configs/shapes/alone_retinanet_r18.py", "SOLVER.MAX_ITER", "3"], "goes with a YAML config"),
+        (
+            ["--config-file", "configs/shapes/diffkd_retinanet_r18.py", "distill.where=head"],
+            "this config lists its own",
+        ),
+        (
+            ["--config-file", "configs/shapes/diffkd_retinanet_r18.py", "--method", "mimic", "model.points.0.weight=2"],
+            "model.points is chosen by the models, and its options are model.points.levels, model.points.recipe",
+        ),
+    ],
+)
+def test_wrong_command_lines_say_the_cure(words, message):
+    with pytest.raises(UserError, match=message):
+        configure(arguments(*words))
+
+
+def test_overrides_are_told_apart():
+    words = ["SOLVER.MAX_ITER", "5", "distill.weight=2", "MODEL.SparseRCNN.NUM_CLASSES", "3", "+train.x=1"]
+    assert split_overrides(words) == (
+        ["SOLVER.MAX_ITER", "5", "MODEL.SparseRCNN.NUM_CLASSES", "3"],
+        [words[2], words[5]],
+    )
+
+
+def test_the_zoos_trained_file_is_the_teachers():
+    cfg = configure(arguments("--config-file", RETINANET, "--teacher", "COCO-Detection/retinanet_R_101_FPN_3x.yaml"))
+    assert cfg.model.teacher.weights.endswith(".pkl") and "retinanet_R_101_FPN_3x" in cfg.model.teacher.weights
+
+
+def test_what_one_reader_changes_in_a_config_no_other_sees():
+    first, second = (training_cfg(config=RETINANET, project=None) for _ in range(2))
+    first.SOLVER.BASE_LR = 7.0
+    assert second.SOLVER.BASE_LR != 7.0
