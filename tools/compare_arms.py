@@ -10,7 +10,8 @@ from pathlib import Path
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from diffkd_d2.engine.config import argument_parser, load_config, parse_arguments
+from diffkd_d2.engine.config import argument_parser, parse_arguments
+from diffkd_d2.engine.pair import configure
 from diffkd_d2.errors import UserError
 
 ALONE, MIMIC, LONGER = "alone", "mimic", "alone-longer"
@@ -52,8 +53,7 @@ def _words_of_method(name: str) -> tuple[str, ...]:
 
 def load_arm(words: list[str]) -> DictConfig:
     """Return the config that train_net.py makes of these words."""
-    args = parse_arguments(argument_parser(), words)
-    return load_config(args.config_file, args.opts)
+    return configure(parse_arguments(argument_parser(), words))
 
 
 def evaluator_nodes(cfg: DictConfig) -> dict[str, DictConfig]:
