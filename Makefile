@@ -24,7 +24,7 @@ help: ## list the verbs
 
 setup: $(READY) ## make .venv with the tested versions, Detectron2 and this package
 
-demo: $(READY) ## teacher, student alone and DiffKD student on the built-in data: a table and a picture
+demo: $(READY) ## teacher, student alone and DiffKD student on the built-in data: a table and a report
 	$(PY) tools/demo.py
 
 demo-teacher: $(READY) ## train the demo's teacher anew
@@ -36,8 +36,8 @@ test: $(READY) ## run every test
 test-fast: $(READY) ## run the tests that are not marked slow
 	$(PY) -m pytest tests -m 'not slow and not faults' $(PARALLEL)
 
-test-faults: $(READY) ## the long part of tests/reliability: kills, leaks, fuzzing; about 20 minutes
-	$(PY) -m pytest tests/reliability -m faults -s
+test-faults: $(READY) ## the long tests of reliability: kills, leaks, fuzzing; about 25 minutes
+	$(PY) -m pytest tests -m faults -s
 
 lint: $(READY) ## check style and format
 	$(PY) -m ruff check .

@@ -43,6 +43,7 @@ setup(
     extras_require={
         "timm": ["timm>=1.0"],
         "cityscapes": ["cityscapesscripts", "shapely"],
+        "compare": ["jinja2", "scipy", "tabulate"],
         "dev": ["diffusers", "hypothesis", "mypy", "pytest", "ruff"],
     },  # the tested versions: requirements.txt
 )

@@ -1,0 +1,39 @@
+"""Calls compare.py on a small `shapes`, with runs of a few iterations."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+CONFIG = "configs/shapes/diffkd_retinanet_r18.py"
+TINY = [
+    *("train.max_iter=6", "train.eval_period=0", "train.log_period=1", "train.checkpointer.period=2"),
+    *("dataloader.train.total_batch_size=2", "dataloader.train.num_workers=0", "dataloader.test.num_workers=0"),
+]
+# DiffKD at work, but without weight: its student must be the student alone.
+WEIGHTLESS = "weightless=" + " ".join(f"model.points.{i}.weight=0" for i in range(3))
+
+
+class Compare:
+    """Starts compare.py; `environment` is that of all its processes."""
+
+    def __init__(self, datasets: Path):
+        self.environment = dict(os.environ, DETECTRON2_DATASETS=str(datasets), OMP_NUM_THREADS="1")
+
+    def words(self, output: Path, *more: str) -> list[str]:
+        """Return the command line of a comparison of three arms and two seeds."""
+        script = [sys.executable, "tools/compare.py", "--config-file", CONFIG, "--output", str(output)]
+        return [*script, "--seeds", "1,2", "--methods", "alone", "--arm", "diffkd=", "--arm", WEIGHTLESS, *more, *TINY]
+
+    def start(self, words: list[str]) -> subprocess.Popen:
+        """Start a command and return its process."""
+        streams = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(words, cwd=REPO, env=self.environment, **streams)
+
+    def finish(self, words: list[str], code: int = 0) -> str:
+        """Run a command to its end, which must have this exit code; return what it printed."""
+        process = self.start(words)
+        out, err = process.communicate(timeout=1800)
+        assert process.returncode == code, out + err
+        return out + err

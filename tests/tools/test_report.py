@@ -1,0 +1,124 @@
+"""The report: its cells are those of compare.json, its pictures are pictures, and it needs nothing else."""
+
+import base64
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from compare_table import tables
+from comparing import CONFIG, REPO, TINY
+from report_pictures import match
+from report_runs import gradient_ratios, read_group
+
+from diffkd_d2.errors import UserError
+
+
+class Read(HTMLParser):
+    """Collects the rows of all tables, the sources of all pictures, and the names of all tags."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.rows, self.sources, self.tags = [], [], set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.rows += [[]] if tag == "tr" else []
+        self.sources += [dict(attributes)["src"]] if tag == "img" else []
+        self.inside = tag in ("th", "td")
+        if self.inside:
+            self.rows[-1].append("")
+
+    def handle_data(self, data):
+        if self.inside:
+            self.rows[-1][-1] += data
+
+    def handle_endtag(self, tag):
+        self.inside = False
+
+
+def report(compare, *words) -> None:
+    command = [sys.executable, "tools/report.py", *map(str, words)]
+    run = subprocess.run(command, cwd=REPO, env=compare.environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+def check_pictures(sources: list[str]) -> None:
+    for source in sources:
+        kind, _, data = source.partition(";base64,")
+        assert kind in ("data:image/png", "data:image/jpeg")
+        image = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
+        assert min(image.shape[:2]) > 100 and image.std() > 5
+
+
+@pytest.mark.slow
+def test_report_of_a_comparison(compare, comparison, tmp_path):
+    report(compare, comparison, "--html", tmp_path / "report.html", "--pictures", tmp_path / "pictures")
+    text = (tmp_path / "report.html").read_text()
+    read = Read(text)
+    summary = json.loads((comparison / "compare.json").read_text())
+    for table in tables(summary):
+        start = read.rows.index(table.headers)
+        assert read.rows[start + 1 : start + 1 + len(table.rows)] == table.rows
+    rows = {row[0]: row for row in reversed(read.rows)}
+    for arm in ("alone", "diffkd", "weightless"):
+        mean = summary["arms"][arm]["results"]["bbox"]["AP"]["mean"]
+        assert rows[arm][1] == f"{mean:.1f}"
+    # By size and class; loss and learning rate; three of the distillers; two strips; detections.
+    assert len(read.sources) == 8
+    check_pictures(read.sources)
+    assert len(list((tmp_path / "pictures").iterdir())) == 8
+    assert "script" not in read.tags and "link" not in read.tags and "http" not in text.lower()
+
+
+@pytest.mark.slow
+def test_report_of_a_single_run(compare, comparison, tmp_path):
+    run = comparison / "diffkd" / "seed_1"
+    report(compare, run, "--html", tmp_path / "report.html", "--config-file", CONFIG, *TINY)
+    read = Read((tmp_path / "report.html").read_text())
+    ap = json.loads((run / "results.json").read_text())["bbox"]["AP"]
+    assert ["bbox", "AP", "" if ap is None else f"{ap:.2f}"] in read.rows
+    assert any(row[:1] == ["diffkd/seed_1"] and len(row) == 7 for row in read.rows)  # similarity at three levels, twice
+    check_pictures(read.sources)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"neither compare\.json nor metrics\.json"):
+        read_group(tmp_path, [])
+
+
+def test_gradient_ratios_are_those_of_the_log(tmp_path: Path):
+    (tmp_path / "log.txt").write_text(
+        "[11/25 d2]: gradient norms in the student at iteration 10; the task's is 2:\n"
+        "loss          value    norm    over the task's\n"
+        "----------  -------  ------  -----------------\n"
+        "loss_kd_p3      1.5    4.0               2.0\n"
+        "all of them     1.5    4.1               2.05\n"
+        "[11/25 d2]: eta: 0:00:01\n"
+        "loss_kd_p3      9.0    9.0               9.0\n"
+    )
+    assert gradient_ratios(tmp_path) == {"loss_kd_p3": [(10, 2.0)], "all of them": [(10, 2.05)]}
+
+
+def test_the_threshold_of_a_model_is_where_its_f1_is_highest():
+    square = dict(category_id=1, bbox=[0, 0, 10, 10])
+    images = {1: [dict(square)], 2: [dict(square), dict(square, bbox=[50, 50, 10, 10], iscrowd=1)], 3: []}
+    coco = SimpleNamespace(imgToAnns=images, getImgIds=lambda: [1, 2, 3])
+    found = match(
+        coco,
+        [
+            dict(square, image_id=1, score=0.9),
+            dict(square, image_id=1, score=0.8),  # the second on one object
+            dict(square, image_id=2, score=0.7, bbox=[1, 0, 10, 10]),
+            dict(square, image_id=2, score=0.4, category_id=2),
+            dict(square, image_id=3, score=0.3),
+        ],
+    )
+    assert found.threshold == 0.7
+    assert found.f1 == {1: pytest.approx(2 / 3), 2: 1.0, 3: 0.0}

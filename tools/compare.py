@@ -1,0 +1,128 @@
+#!/usr/bin/env python
+"""Train one student by several methods and seeds, side by side, and say which helps, how surely, at what price.
+
+python tools/compare.py --config-file configs/shapes/diffkd_retinanet_r18.py --methods alone,mimic,diffkd \\
+    --seeds 1,2,3 --output output/compare train.max_iter=1000
+python tools/compare.py ... --arm strong="model.points.0.weight=9 model.points.1.weight=9"
+python tools/report.py output/compare
+
+Options that are not listed here, and key=value overrides, go to train_net.py in every run. A method is what its
+`--method` takes; `alone` is the student without a teacher, `alone-longer` the same for the wall time of the costliest
+other arm; `--arm NAME=OVERRIDES` is the config with overrides of your own. All arms of a seed start from the same
+student weights and see the same images. The command goes on where it was interrupted, trains only what is missing, and
+writes compare.json, compare.md and results.csv into the output folder.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from compare_arms import ALONE, LONGER, Arm, load_arm, parse_arms, predictions_kept
+from compare_results import summarise
+from compare_runs import Run, measure_cost, run_all, seconds_per_iteration
+from compare_table import write_tables
+
+from diffkd_d2.errors import UserError, one_line_errors
+
+
+def parse_command_line(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return the options of this program, and the words that go to train_net.py."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form, allow_abbrev=False)
+    parser.add_argument("--methods", default="", help="names for train_net.py --method, alone, alone-longer")
+    parser.add_argument("--arm", action="append", default=[], metavar="NAME=OVERRIDES", help="an arm of your own")
+    parser.add_argument("--seeds", default="1,2,3", help="whole numbers (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=Path("output/compare"), help="folder of everything it writes")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side; on GPUs one each")
+    parser.add_argument("--threads", type=int, default=1, help="of each run, whatever the jobs (default: %(default)s)")
+    args, rest = parser.parse_known_args(words)
+    try:
+        args.seeds = sorted({int(seed) for seed in args.seeds.split(",")})
+    except ValueError:
+        raise UserError(f"--seeds is '{args.seeds}', expected whole numbers such as 1,2,3") from None
+    if min(args.seeds) < 0 or args.jobs < 1 or args.threads < 1:
+        raise UserError("seeds are at least 0, --jobs and --threads at least 1")
+    for word in ("--resume", "--eval-only", "--eval-teacher"):
+        if word in rest:
+            raise UserError(f"{word} is not for compare.py, which resumes and evaluates by itself")
+    for word in rest:
+        if word.lstrip("+").startswith(("train.seed=", "train.output_dir=")):
+            raise UserError(f"{word}: compare.py sets it itself, by --seeds and --output")
+    return args, rest
+
+
+def plan(arm: Arm, shared: list[str], args: argparse.Namespace) -> list[Run]:
+    """Return the runs of an arm, one for each seed."""
+    words = [*shared, *arm.words]
+    cfg = load_arm(words)
+    runs = []
+    for seed in args.seeds:
+        folder = args.output / arm.name / f"seed_{seed}"
+        kept = predictions_kept(cfg, folder / "inference")
+        runs.append(Run(arm.name, f"seed {seed}", folder, [*words, f"train.seed={seed}"], kept, cfg.train.max_iter))
+    return runs
+
+
+def plan_teacher(arms: list[Arm], shared: list[str], args: argparse.Namespace) -> list[Run]:
+    """Return the evaluation of the teacher, as the first arm that has one names it; none without a teacher."""
+    for arm in arms:
+        words = [*shared, *arm.words]
+        cfg = load_arm(words)
+        if arm.name != ALONE and cfg.model.get("teacher"):
+            kept = predictions_kept(cfg, args.output / "teacher" / "inference")
+            return [Run("teacher", "", args.output / "teacher", [*words, "--eval-teacher"], kept, 0)]
+    return []
+
+
+def longer_arm(arms: list[Arm], shared: list[str], args: argparse.Namespace) -> Arm:
+    """Return the student alone, for the iterations that fill the costliest arm's time; kept once it is known."""
+    path = args.output / LONGER / "iterations.json"
+    words = next(arm for arm in arms if arm.name == ALONE).words
+    if not path.exists():
+        seconds = {arm.name: seconds_per_iteration(args.output / arm.name, args.seeds) for arm in arms}
+        costliest = max(seconds, key=lambda name: seconds[name])
+        ratio = seconds[costliest] / seconds[ALONE]
+        iterations = round(load_arm([*shared, *words]).train.max_iter * ratio)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"iterations": iterations, "as_long_as": costliest, "ratio": ratio}) + "\n")
+    return Arm(LONGER, (*words, f"train.max_iter={json.loads(path.read_text())['iterations']}"))
+
+
+def compare(args: argparse.Namespace, shared: list[str]) -> None:
+    """Train what is missing, then write the tables."""
+    arms = parse_arms(args.methods, args.arm)
+    longer = any(arm.name == LONGER for arm in arms)
+    arms = [arm for arm in arms if arm.name != LONGER]
+    if longer and not any(arm.name == ALONE for arm in arms):
+        raise UserError(f"{LONGER} needs {ALONE} among the methods")
+    runs = [run for arm in arms for run in plan(arm, shared, args)]
+    teacher = plan_teacher(arms, shared, args)
+    for arm in arms:
+        measure_cost(args.output / arm.name, [*shared, *arm.words], args.threads)
+    # Seed by seed, so that a comparison that is cut short has every arm of its first seeds.
+    runs.sort(key=lambda run: args.seeds.index(int(run.label.split()[-1])))
+    run_all([*teacher, *runs], args.jobs, args.threads)
+    if longer:
+        arms.append(longer_arm(arms, shared, args))
+        measure_cost(args.output / LONGER, [*shared, *arms[-1].words], args.threads)
+        run_all(plan(arms[-1], shared, args), args.jobs, args.threads)
+    write_tables(args.output, summarise(args.output, arms, shared, args.seeds, args.threads))
+    print(f"\n{(args.output / 'compare.md').read_text()}\nwritten to {args.output}")
+
+
+def main() -> None:
+    """Compare; SIGTERM stops the runs as it stops one: they write a checkpoint."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with one_line_errors():
+        args, shared = parse_command_line(sys.argv[1:])
+        args.output = Path(os.path.abspath(args.output))
+        compare(args, shared)
+
+
+if __name__ == "__main__":
+    main()

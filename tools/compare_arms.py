@@ -1,0 +1,90 @@
+"""The arms of a comparison: a name, and the words of train_net.py that make it what it is."""
+
+import inspect
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectron2.utils.registry import locate
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from diffkd_d2.engine.config import argument_parser, parse_arguments
+from diffkd_d2.engine.pair import configure
+from diffkd_d2.errors import UserError
+
+ALONE, MIMIC, LONGER = "alone", "mimic", "alone-longer"
+_RESERVED = ("teacher",)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train the student: `words` follow those that all arms share on train_net.py's command line."""
+
+    name: str
+    words: tuple[str, ...]
+
+
+def parse_arms(methods: str, own: list[str]) -> list[Arm]:
+    """Return the arms that `--methods a,b` and `--arm NAME=OVERRIDES` name, in this order.
+
+    Raises:
+        UserError: if there is none, a name repeats or cannot be a folder's, or an `--arm` is no NAME=OVERRIDES.
+    """
+    arms = [Arm(name, _words_of_method(name)) for name in filter(None, map(str.strip, methods.split(",")))]
+    for text in own:
+        name, equals, overrides = text.partition("=")
+        if not equals:
+            raise UserError(f"--arm '{text}' is not of the form NAME=OVERRIDES; NAME= is the config as it is")
+        arms.append(Arm(name, tuple(shlex.split(overrides))))
+    names = [arm.name for arm in arms]
+    if not arms:
+        raise UserError("nothing to compare: name --methods or --arm")
+    for name in names:
+        if names.count(name) > 1 or name in _RESERVED or not re.fullmatch(r"[\w][\w.+-]*", name):
+            raise UserError(f"'{name}' cannot be an arm: names differ, are no '{_RESERVED[0]}', and name a folder")
+    return arms
+
+
+def _words_of_method(name: str) -> tuple[str, ...]:
+    return ("model.points=[]",) if name in (ALONE, LONGER) else ("--method", name)
+
+
+def load_arm(words: list[str]) -> DictConfig:
+    """Return the config that train_net.py makes of these words."""
+    return configure(parse_arguments(argument_parser(), words))
+
+
+def evaluator_nodes(cfg: DictConfig) -> dict[str, DictConfig]:
+    """Return the config's evaluators by their keys, of which there may be several."""
+    node = cfg.dataloader.get("evaluator")
+    if isinstance(node, DictConfig):
+        return {"dataloader.evaluator": node}
+    return {f"dataloader.evaluator.{i}": n for i, n in enumerate(node or ())}
+
+
+def predictions_kept(cfg: DictConfig, folder: Path) -> list[str]:
+    """Return the overrides by which the evaluators leave the predictions of every image in `folder`."""
+    nodes = evaluator_nodes(cfg).items()
+    return [f"{key}.output_dir={quoted(folder)}" for key, node in nodes if keeps_predictions(node)]
+
+
+def keeps_predictions(node: DictConfig) -> bool:
+    """Whether an evaluator can leave predictions in an `output_dir`."""
+    target = locate(node._target_) if isinstance(node._target_, str) else node._target_
+    return "output_dir" in inspect.signature(target).parameters
+
+
+def choose_last_test_set(cfg: DictConfig) -> str:
+    """Leave of several test sets the last, whose predictions are those that stay; return the prefix of its tasks."""
+    names = OmegaConf.select(cfg, "dataloader.test.dataset.names")
+    if not isinstance(names, ListConfig):
+        return ""
+    several, cfg.dataloader.test.dataset.names = len(names) > 1, names[-1]
+    return f"{cfg.dataloader.test.dataset.names}/" if several else ""
+
+
+def quoted(path: Path) -> str:
+    """Return a path as an override's value, whatever characters it has."""
+    return json.dumps(str(path))

@@ -1,0 +1,93 @@
+#!/usr/bin/env python
+"""What one training step of an arm costs over its floor, the student's step plus the teacher's forward pass.
+
+compare.py calls it once for each arm: python tools/compare_cost.py --json cost.json WORDS_OF_TRAIN_NET
+"""
+
+import hashlib
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import instantiate
+from detectron2.utils.env import seed_all_rng
+from omegaconf import DictConfig
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmark import measure, peak_memory
+from compare_arms import load_arm
+
+from diffkd_d2.engine.loaders import build_loader, check_image_format
+from diffkd_d2.engine.trainer import DTYPES
+from diffkd_d2.errors import one_line_errors
+
+REPEATS = 5
+
+
+def cost(cfg: DictConfig) -> dict[str, Any]:
+    """Return medians of seconds, peak bytes of a step beyond models and inputs, and parameters in training.
+
+    `student_hash` is of the student's initial weights under a fixed seed: arms that differ in it do not start alike.
+    """
+    device = "cuda" if torch.cuda.is_available() and cfg.train.device != "cpu" else "cpu"
+    seed_all_rng(1)
+    model = instantiate(cfg.model).to(device).train()
+    start = weights_hash(model.student)
+    check_image_format(cfg.dataloader.train, model.student)
+    batch = next(iter(build_loader(cfg.dataloader.train)))
+
+    def step(trained: nn.Module) -> None:
+        sum(trained(batch).values()).backward()
+        model.zero_grad()
+
+    def floor() -> None:
+        for i in range(len(model.teachers)):
+            model._run_teacher(i, batch)
+        step(model.student)
+
+    work = {"step": lambda: step(model), "floor": floor}
+    dtype = DTYPES.get(cfg.train.amp.dtype)
+    seconds = {k: statistics.median(v) for k, v in measure(work, REPEATS, device, dtype, time.perf_counter).items()}
+    memory = {name: peak_memory(job, device, dtype) for name, job in work.items()}
+    return {
+        **{f"{name}_seconds": value for name, value in seconds.items()},
+        **{f"{name}_bytes": value for name, value in memory.items()},
+        "time_over_floor": seconds["step"] / seconds["floor"],
+        "memory_over_floor": memory["step"] / memory["floor"],
+        "student_parameters": trained_parameters(model.student),
+        "distiller_parameters": trained_parameters(model.points),
+        "student_hash": start,
+    }
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Return a hash of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def trained_parameters(module: nn.Module) -> int:
+    """Return how many numbers of a module training changes."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def main() -> None:
+    """Measure one arm and write the JSON file."""
+    path, words = Path(sys.argv[2]), sys.argv[3:]
+    with one_line_errors():
+        report = cost(load_arm(words))
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(report, indent=2) + "\n")
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""Start the runs of a comparison, side by side and again after an interruption, and follow them."""
+
+import fcntl
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from compare_arms import quoted
+
+from diffkd_d2.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRESS_PERIOD = 30.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of train_net.py.
+
+    `words` decide its numbers and are recorded in `words.json`; `places` only say where its files go. A run is
+    finished where it has left its results.
+    """
+
+    arm: str
+    label: str
+    folder: Path
+    words: list[str]
+    places: list[str]
+    iterations: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm} {self.label}".strip()
+
+    @property
+    def results(self) -> Path:
+        return self.folder / ("results_teacher.json" if "--eval-teacher" in self.words else "results.json")
+
+    @property
+    def command(self) -> list[str]:
+        script = [sys.executable, str(ROOT / "train_net.py"), *self.words, *self.places]
+        return [*script, f"train.output_dir={quoted(self.folder)}", "--resume"]
+
+    def claim(self) -> None:
+        """Record the words, or compare them with those that the folder was made by.
+
+        Raises:
+            UserError: if the folder holds something else.
+        """
+        record = self.folder / "words.json"
+        if record.exists():
+            made_by = json.loads(record.read_text())["words"]
+            if made_by != self.words:
+                raise UserError(f"{self.folder} was made by {made_by}, not by {self.words}: choose another --output")
+            return
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise UserError(f"{self.folder} holds files that compare.py did not make: choose another --output")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = record.with_suffix(".tmp")
+        partial.write_text(json.dumps({"words": self.words}) + "\n")
+        partial.replace(record)
+
+    def done(self) -> int:
+        """Return how many iterations are behind it."""
+        if self.results.exists():
+            return self.iterations
+        return next((line["iteration"] + 1 for line in reversed(read_metrics(self.folder)) if "iteration" in line), 0)
+
+
+@contextmanager
+def locked(run: Run) -> Iterator[int]:
+    """Wait until no process works on a run; yield the lock, which a process keeps that inherits it.
+
+    A killed compare.py leaves its runs at work.
+    """
+    with open(run.folder.with_name(run.folder.name + ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock.fileno()
+
+
+class Process:
+    """A run at work, which holds its lock until it ends."""
+
+    def __init__(self, run: Run, environment: dict[str, str], slot: int, lock: int):
+        self.run, self.slot = run, slot
+        self.output: IO[bytes] = open(run.folder / "output.txt", "ab")
+        self.process = subprocess.Popen(
+            run.command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=[lock],
+        )
+
+    def ended(self) -> bool:
+        """Whether it has ended well; UserError if it failed."""
+        code = self.process.poll()
+        if code is None:
+            return False
+        self.output.close()
+        if code or not self.run.results.exists():
+            lines = (self.run.folder / "output.txt").read_text(errors="replace").strip().splitlines()
+            last = lines[-1].removeprefix("error: ") if lines else ""
+            raise UserError(f"{self.run.name} ended with code {code}: {last} ({self.run.folder / 'output.txt'})")
+        return True
+
+    def stop(self) -> None:
+        """End it by SIGTERM, upon which it writes a checkpoint."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+
+
+def environment_of(threads: int, slot: int | None = None) -> dict[str, str]:
+    """Return the environment of a run: a fixed number of threads, and where there are GPUs the slot's own."""
+    environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+    if slot is not None and torch.cuda.device_count() > 1:
+        environment["CUDA_VISIBLE_DEVICES"] = str(slot % torch.cuda.device_count())
+    return environment
+
+
+def run_all(runs: list[Run], jobs: int, threads: int) -> None:
+    """Run what is not finished, at most `jobs` at a time.
+
+    Raises:
+        UserError: if a folder is not this comparison's, or a run fails; the others are stopped and can be resumed.
+    """
+    for run in runs:
+        run.claim()
+    waiting = [run for run in runs if not run.results.exists()]
+    running: list[Process] = []
+    told = time.monotonic()
+    try:
+        while waiting or running:
+            for slot in sorted(set(range(jobs)) - {p.slot for p in running})[: len(waiting)]:
+                run = waiting.pop(0)
+                with locked(run) as lock:
+                    if run.results.exists():
+                        continue
+                    environment = environment_of(threads, slot if jobs > 1 else None)
+                    running.append(Process(run, environment, slot, lock))
+                print(f"started {run.name}; {_progress(runs, jobs)}", flush=True)
+            running = [process for process in running if not process.ended()]
+            if time.monotonic() - told > PROGRESS_PERIOD:
+                print(_progress(runs, jobs), flush=True)
+                told = time.monotonic()
+            time.sleep(0.2)
+    finally:
+        for process in running:
+            process.stop()
+
+
+def _progress(runs: list[Run], jobs: int) -> str:
+    """Return how much of all runs is done, and how long the rest will take."""
+    done = [run.done() for run in runs]
+    left = sum(
+        (run.iterations - n) * read_cost(run.folder.parent)["step_seconds"]
+        for run, n in zip(runs, done, strict=True)
+        if n < run.iterations
+    )
+    finished = sum(run.results.exists() for run in runs)
+    total = max(sum(run.iterations for run in runs), 1)
+    eta = timedelta(seconds=round(left / jobs))
+    return f"{finished} of {len(runs)} runs finished, {100 * sum(done) / total:.0f}% of the iterations, ETA {eta}"
+
+
+def measure_cost(folder: Path, words: list[str], threads: int) -> None:
+    """Measure what a step of an arm costs, alone on the machine, unless that was done; it also tries the arm.
+
+    Raises:
+        UserError: if the arm cannot be built.
+    """
+    path = folder / "cost.json"
+    if path.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"measuring a step of {folder.name}", flush=True)
+    command = [sys.executable, str(ROOT / "tools" / "compare_cost.py"), "--json", str(path), *words]
+    run = subprocess.run(command, env=environment_of(threads), capture_output=True, text=True, check=False)
+    if run.returncode:
+        lines = run.stderr.strip().splitlines() or ["no message"]
+        if run.returncode != 2:
+            print(run.stderr, file=sys.stderr)
+        raise UserError(f"arm {folder.name}: {lines[-1].removeprefix('error: ')}")
+
+
+def read_cost(folder: Path) -> dict[str, Any]:
+    """Return what `measure_cost` found for the arm in `folder`."""
+    return json.loads((folder / "cost.json").read_text())
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of a run's metrics.json, which may be at work."""
+    path, lines = folder / "metrics.json", []
+    for text in path.read_text().splitlines() if path.exists() else ():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break  # the last line, half written
+    return lines
+
+
+def seconds_per_iteration(folder: Path, seeds: list[int]) -> float:
+    """Return the median wall time of an iteration over the seeds of an arm, as its runs logged it."""
+    times = [line["time"] for s in seeds for line in read_metrics(folder / f"seed_{s}") if "time" in line]
+    return statistics.median(times) if times else read_cost(folder)["step_seconds"]

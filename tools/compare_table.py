@@ -1,0 +1,135 @@
+"""The tables of a comparison, as cells of text, for compare.md, results.csv and the report."""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+SIZES = ("APs", "APm", "APl")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as they are printed; `note` says what the columns are."""
+
+    title: str
+    headers: list[str]
+    rows: list[list[str]]
+    note: str = ""
+
+
+def number(value: float | None, digits: int = 1, sign: bool = False) -> str:
+    """Return a number as the tables print it; an empty cell for None."""
+    if value is None:
+        return ""
+    value = round(value, digits) + 0.0  # no "-0.0"
+    return f"{value:{'+' if sign else ''}.{digits}f}"
+
+
+def interval(bounds: list[float] | None) -> str:
+    """Return an interval as the tables print it."""
+    return "" if bounds is None else " to ".join(number(bound, sign=True) for bound in bounds)
+
+
+def tables(summary: dict[str, Any]) -> list[Table]:
+    """Return all tables of what `summarise` returned."""
+    made = []
+    for task, metric in summary["headline"].items():
+        made.append(main_table(summary, task, metric))
+        made += [parts_table(summary, task, *part) for part in parts_of(summary, task)]
+    return [*made, cost_table(summary)]
+
+
+def main_table(summary: dict[str, Any], task: str, metric: str) -> Table:
+    """Return metric and certainty of each arm."""
+    baselines = list(dict.fromkeys(d["baseline"] for d in summary["differences"]))
+    images = any(d["image_interval"] for d in summary["differences"] if d["task"] == task)
+    headers = ["arm", f"{metric}, mean", "std", *(f"seed {s}" for s in summary["seeds"])]
+    for baseline in baselines:
+        headers += [f"over {baseline}", "95%, seeds", *(["95%, images"] if images else [])]
+    rows = []
+    if summary["teacher"]:
+        value = summary["teacher"].get(task, {}).get(metric)
+        rows.append(["teacher", number(value), *[""] * (len(headers) - 2)])
+    for arm, content in summary["arms"].items():
+        spread = content["results"][task][metric]
+        cells = [arm, number(spread["mean"]), number(spread["std"]), *map(number, spread["seeds"].values())]
+        for baseline in baselines:
+            found = [d for d in summary["differences"] if (d["task"], d["arm"], d["baseline"]) == (task, arm, baseline)]
+            of = found[0] if found else {"mean": None, "t_interval": None, "image_interval": None}
+            cells += [number(of["mean"], sign=True), interval(of["t_interval"])]
+            cells += [interval(of["image_interval"])] if images else []
+        rows.append(cells)
+    note = "Differences are paired by seed; the intervals are a paired t interval over seeds"
+    note += " and a bootstrap over images." if images else "."
+    return Table(f"{task}: {metric}", headers, rows, note)
+
+
+def parts_of(summary: dict[str, Any], task: str) -> list[tuple[str, list[str]]]:
+    """Return the metrics by size and by class of a task, where it has them."""
+    metrics = list(next(iter(summary["arms"].values()))["results"][task])
+    sizes = [m for m in metrics if m in SIZES]
+    classes = [m for m in metrics if m.startswith(("AP-", "IoU-"))]
+    return [(name, group) for name, group in (("by size", sizes), ("by class", classes)) if group]
+
+
+def parts_table(summary: dict[str, Any], task: str, name: str, metrics: list[str]) -> Table:
+    """Return the mean over the seeds of each metric."""
+    rows = []
+    if summary["teacher"]:
+        rows.append(["teacher", *(number(summary["teacher"].get(task, {}).get(m)) for m in metrics)])
+    for arm, content in summary["arms"].items():
+        rows.append([arm, *(number(content["results"][task][m]["mean"]) for m in metrics)])
+    return Table(f"{task}, {name}", ["arm", *metrics], rows, "Mean over the seeds.")
+
+
+def cost_table(summary: dict[str, Any]) -> Table:
+    """Return what each arm costs."""
+    headers = ["arm", "iterations", "s / iteration", "time / floor", "memory / floor"]
+    headers += ["M parameters trained", "of it, distiller"]
+    rows = []
+    for arm, content in summary["arms"].items():
+        cost = content["cost"]
+        students, distillers = (cost[f"{part}_parameters"] / 1e6 for part in ("student", "distiller"))
+        rows.append(
+            [
+                *(arm, str(content["iterations"]), number(cost["seconds_per_iteration"], 3)),
+                *(number(cost["time_over_floor"], 2), number(cost["memory_over_floor"], 2)),
+                *(number(students + distillers, 2), number(distillers, 2)),
+            ]
+        )
+    threads = f"{summary['threads']} thread(s) a run"
+    note = (
+        "Seconds are of the runs' own clock, the median over the seeds. The floor is the student's step plus the "
+        f"teacher's forward pass, measured before training. {summary['gpu'] or 'CPU'}, {threads}."
+    )
+    if summary["longer"]:
+        note += f" alone-longer has as many iterations as fit into the time of {summary['longer']['as_long_as']}."
+    return Table("cost", headers, rows, note)
+
+
+def markdown(summary: dict[str, Any]) -> str:
+    """Return compare.md."""
+    lines = ["# Comparison", "", f"`{' '.join(summary['command'])}`, seeds {', '.join(map(str, summary['seeds']))}"]
+    if not summary["same_start"]:
+        lines += ["", "The arms do NOT start from the same student weights: the students are built differently."]
+    for table in tables(summary):
+        cells = tabulate(table.rows, table.headers, tablefmt="github", disable_numparse=True)
+        lines += ["", f"## {table.title}", "", cells, "", table.note]
+    return "\n".join(lines) + "\n"
+
+
+def write_tables(output: Path, summary: dict[str, Any]) -> None:
+    """Write compare.json, compare.md and results.csv, one line for each arm, seed, task and metric."""
+    (output / "compare.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (output / "compare.md").write_text(markdown(summary))
+    with open(output / "results.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["arm", "seed", "task", "metric", "value"])
+        for arm, content in summary["arms"].items():
+            for task, metrics in content["results"].items():
+                for metric, spread in metrics.items():
+                    writer.writerows([arm, seed, task, metric, value] for seed, value in spread["seeds"].items())
