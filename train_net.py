@@ -38,6 +38,7 @@ from diffkd_d2.engine.launch import launch, set_up
 from diffkd_d2.engine.loaders import build_loader
 from diffkd_d2.engine.optimizer import build_optimizer, scale_learning_rate
 from diffkd_d2.engine.pair import configure
+from diffkd_d2.engine.pictures import PictureHook
 from diffkd_d2.engine.plan import log_plan
 from diffkd_d2.engine.preemption import PreemptionHook
 from diffkd_d2.engine.preflight import preflight
@@ -104,6 +105,9 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     writers = build_writers(cfg.train.output_dir, cfg.train.max_iter) if main and not args.dry_run else []
     balance = distill.get("balance")
     balance_hook = None if balance is None else BalanceHook(model, balance, distill.start_iter)
+    pictures = None
+    if cfg.train.picture_period:  # in all processes: batch norms may exchange their statistics
+        pictures = PictureHook(model, cfg.train.picture_period, checked.classes.names.get("things", []))
     eval_hook = EvalHook(cfg.train.eval_period, evaluate_student, output_dir)
     writer_hooks = [hooks.PeriodicWriter(writers, period=cfg.train.log_period)] if main else []
     trainer.register_hooks(
@@ -116,6 +120,7 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
             precise_bn,
             NormalizerHook(model.student),
             average,
+            pictures,
             PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
             PreemptionHook(checkpointer, cfg.train.device),
             # Hooks after the checkpoint; MetricsHook replays them on resume.

@@ -43,6 +43,8 @@ def train_defaults() -> DictConfig:
         checkpointer=dict(period=5000, max_to_keep=3),
         eval_period=5000,
         log_period=20,
+        # Iterations between two pictures in TensorBoard: detections, and the steps of DiffKD's denoising; 0: none.
+        picture_period=0,
         device="cuda",
         # Let cuDNN choose the fastest convolution for each size; for images of one size.
         cudnn_benchmark=False,

@@ -72,6 +72,7 @@ class Train(Closed):
     checkpointer: CheckpointerOptions
     eval_period: NonNegativeInt
     log_period: PositiveInt
+    picture_period: NonNegativeInt = 0
     cudnn_benchmark: bool = False
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
 
