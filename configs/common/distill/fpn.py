@@ -10,7 +10,7 @@ from diffkd_d2.modeling.norm import norm_layer
 def diffkd_points(
     levels, student_channels=256, teacher_channels=256, weight=1.0, latent_channels=None, subsample=None, **options
 ):
-    """DiffKD between the outputs of both backbones, a distiller for each level.
+    """Return DiffKD on the outputs of both backbones, one point per level.
 
     `subsample` maps levels to the points' `subsample`, such as {"p2": 2}; `options` are DiffKD's for all levels.
     """
@@ -34,7 +34,7 @@ def diffkd_points(
 
 
 def mimic_points(levels, student_channels=256, teacher_channels=256, weight=1.0):
-    """Feature mimicking at the same places."""
+    """Return mimic at the same places."""
     return [
         L(DistillPoint)(
             student="backbone",
