@@ -31,7 +31,7 @@ _RESOLVER = re.compile(r"\$\{[^}]*:")
 def argument_parser(epilog: str | None = None) -> ArgumentParser:
     """Return a parser of Detectron2's flags and ours."""
     parser = default_argument_parser(epilog=epilog)
-    next(action for action in parser._actions if action.dest == "opts").nargs = "*"  # instead of REMAINDER, so that flags may follow
+    next(action for action in parser._actions if action.dest == "opts").nargs = "*"  # flags may follow
     parser.add_argument("--eval-teacher", action="store_true", help="evaluate the teacher on the student's test data")
     parser.add_argument("--dry-run", action="store_true", help="stop before the first step and print the plan")
     parser.add_argument("--teacher", help="config of the teacher: a file, or a name in Detectron2's zoo")
@@ -77,7 +77,7 @@ def load_lazy(path: str) -> DictConfig:
 def complete(cfg: DictConfig) -> DictConfig:
     """Add what a LazyConfig of another project lacks: a `DistilledModel` and all options of `train_net.py`.
 
-    Detectron2's and detrex's `train.amp.enabled` and `train.clip_grad` become `train.amp.dtype` and `train.clip_norm`.
+    Detectron2's and detrex's `train.amp.enabled` and `train.clip_grad` set `train.amp.dtype` and `train.clip_norm`.
 
     Raises:
         UserError: if the config defines no model.
@@ -189,7 +189,7 @@ def locate_target(node: Any) -> Any:
 
 
 def require_data(override: str) -> None:
-    """Raise UserError if `key=value` decides what is called, by its key or anywhere in its value, or uses a resolver."""
+    """Raise UserError if `key=value` decides what is called, in its key or value, or uses a resolver."""
     called = _CALLED.search(override)
     if called:
         raise UserError(f"override '{override}': {called[0]} decides what is called, which only a config may")

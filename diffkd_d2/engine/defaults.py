@@ -55,11 +55,11 @@ def train_defaults() -> DictConfig:
 def distill_defaults() -> DictConfig:
     """Return the defaults of `distill`; docs/options.md has a table.
 
-    `start_iter`, `warmup_iters` and `stop_iter` are the window of `loss_kd`. Losses that train the distillers (diffusion,
-    autoencoder) act from the first iteration, so `start_iter` gives the distillers a head start. `weight` is a factor on
-    `loss_kd` of all points. `where` and `levels` go to `AutoPoints`. `teacher_check` is the number of test images on
-    which the teacher is evaluated before training (0: off). `balance` keeps the gradient norm of `loss_kd` at this
-    multiple of the task's, in the parameters that distillation reaches (None: off).
+    `start_iter`, `warmup_iters` and `stop_iter` are the window of `loss_kd`. Losses that train the distillers
+    (diffusion, autoencoder) act from the first iteration, so `start_iter` gives the distillers a head start. `weight`
+    is a factor on `loss_kd` of all points. `where` and `levels` go to `AutoPoints`. `teacher_check` is the number of
+    test images on which the teacher is evaluated before training (0: off). `balance` keeps the gradient norm of
+    `loss_kd` at this multiple of the task's, in the parameters that distillation reaches (None: off).
     """
     window = dict(start_iter=0, warmup_iters=0, stop_iter=None, weight=1.0)
     return OmegaConf.create(dict(**window, where=None, levels=None, teacher_check=0, balance=None))

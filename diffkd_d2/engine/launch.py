@@ -90,8 +90,8 @@ def leave_group() -> None:
     """End the process group and its threads; the other processes may still be running.
 
     gloo's thread frees a collective's tensors after the collective has returned. If Python is already shutting down by
-    then, the process aborts (exit code -6), and torchrun or SLURM takes a finished run for a failed one. The thread ends
-    when the last reference to its group is gone, and Detectron2 holds two.
+    then, the process aborts (exit code -6), and torchrun or SLURM takes a finished run for a failed one. The thread
+    ends when the last reference to its group is gone, and Detectron2 holds two.
     """
     comm._LOCAL_PROCESS_GROUP = None
     comm._get_global_gloo_group.cache_clear()

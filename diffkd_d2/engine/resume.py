@@ -27,8 +27,8 @@ class PositionHook(HookBase):
     """Move the loader to the run's position, and seed each step by its iteration.
 
     Noise and time steps of the diffusion, sampled proposals and dropout are therefore functions of the seed, the
-    iteration and the process, and no generator state has to be stored. The checkpoint holds the seed, so that a run with
-    a random seed continues with it.
+    iteration and the process, and no generator state has to be stored. The checkpoint holds the seed, so that a run
+    with a random seed continues with it.
 
     Args:
         loader: a `PositionedLoader` or `TrainImageLoader`; one without `seed` and `start` starts from its beginning on
