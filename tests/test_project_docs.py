@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def test_the_page_on_yaml_projects_runs_as_written(small_datasets, tmp_path):
+def test_yaml_project_page(small_datasets, tmp_path):
     shutil.copytree(REPO / "tests/helpers/standin_project", tmp_path / "MyProject")
     blocks = BLOCK.findall((REPO / "docs/your_yaml_project.md").read_text())
     for language, path, text in blocks:

@@ -20,8 +20,8 @@ KEYS = (
     "state_dict_ema",
     "model_ema",
 )
-# Attributes that hold the wanted model inside a wrapper (DDP, Lightning, torch.compile, DistilledModel, MoCo, a
-# detector around a backbone).
+# Attributes that hold the wanted model inside a wrapper (DDP, Lightning, torch.compile, DistilledModel, MoCo,
+# a detector around a backbone).
 WRAPPERS = ("module", "model", "student", "_orig_mod", "net", "network", "detector", "backbone", "encoder", "encoder_q")
 _WRAPPED = re.compile(rf"(?:(?:{'|'.join(WRAPPERS)})\.)+")
 

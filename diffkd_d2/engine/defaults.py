@@ -15,8 +15,8 @@ def train_defaults() -> DictConfig:
         init_prefix="",
         # Prefixes of keys that the checkpoint of --eval-only may lack.
         expected_missing=[],
-        # Prefixes of weights that the student then copies from the (first) teacher, such as "backbone.fpn"; "neck" is an
-        # FPN without its bottom-up network, "head" is everything except the backbone.
+        # Prefixes of weights that the student then copies from the (first) teacher, such as "backbone.fpn"; "neck" is
+        # an FPN without its bottom-up network, "head" is everything except the backbone.
         inherit=[],
         max_iter=90000,
         seed=-1,
