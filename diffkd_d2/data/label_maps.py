@@ -40,7 +40,7 @@ class LabelRange(NamedTuple):
     num_classes: int
     ignore: int
 
-    def check(self, labels: Any, file: str) -> None:
+    def check(self, labels: Any, file: str | None) -> None:
         """Raise ValueError naming the file and the first wrong value of an integer tensor or array."""
         wrong = labels[((labels < 0) | (labels >= self.num_classes)) & (labels != self.ignore)]
         if len(wrong):

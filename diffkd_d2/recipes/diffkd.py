@@ -6,8 +6,6 @@ For detectors and segmentors nothing is published; the latent's width and the th
 from functools import partial
 from typing import Any
 
-from torch import nn
-
 from ..distillers import DiffKD
 from ..meta_arch.auto_points import Recipe, Setting
 from ..meta_arch.places import LOGITS, Place
@@ -20,7 +18,7 @@ def latent_channels(place: Place) -> int | None:
     return 64 if place.teacher_channels > 64 else None
 
 
-def distiller(place: Place, **options: Any) -> "partial[nn.Module] | None":
+def distiller(place: Place, **options: Any) -> "partial[DiffKD] | None":
     """Return DiffKD with an autoencoder on wide maps, without one on softmax logits; None on a dense head."""
     if place.kind == "head":
         return None
