@@ -95,7 +95,7 @@ def test_one_batch_shows_the_shapes_of_a_model_that_does_not_declare_them():
     assert all(module.training for module in student.modules())
     by_path = points(student, teacher, "mimic", where=["backbone.p3"])
     assert where(by_path) == [("backbone.p3",)] and by_path[0].name == "backbone_p3"
-    with pytest.raises(UserError, match="'bckbone' is none of features, stages"):
+    with pytest.raises(UserError, match="'bckbone' is neither one of features, stages"):
         points(student, teacher, "mimic", where="bckbone")
 
 
@@ -188,4 +188,4 @@ def test_published_settings_are_taken_by_family(caplog):
         assert "no published setting" not in caplog.text
         assert {p.weight for p in points(build(FASTER), build(MASK), "pkd")} == {6.0}
         points(build(SEMANTIC), build(SEMANTIC), "pkd")
-    assert "method pkd: no published setting for segmentor; weight 6 is taken" in caplog.text
+    assert "method pkd: no published setting for segmentor; using weight 6" in caplog.text
