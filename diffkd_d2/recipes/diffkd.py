@@ -15,7 +15,7 @@ from ..meta_arch.places import LOGITS, Place
 
 
 def latent_channels(place: Place) -> int | None:
-    """Return the authors' 1024 for a classifier; for levels of a pyramid 64, or None if they have at most 64 channels."""
+    """Return the authors' 1024 for a classifier; for levels of a pyramid 64, or None for at most 64 channels."""
     if place.level is None:
         return 1024
     return 64 if place.teacher_channels > 64 else None

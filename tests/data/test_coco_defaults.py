@@ -85,7 +85,7 @@ def test_boxes_of_two_corners_are_counted(tmp_path, caplog):
         annotation["area"] = 24
     read(tmp_path, data)
     assert "'area' disagrees with the box in 2 of 3 annotations, and fits it as x0 y0 x1 y1" in caplog.text
-    assert "gaps: 2 of 3 boxes leave their image, such as [5, 3, 11, 7] (XYWH_ABS) of" in caplog.text
+    assert "gaps: 2 of 3 boxes extend beyond their image, such as [5, 3, 11, 7] (XYWH_ABS) of" in caplog.text
 
 
 def test_sound_boxes_are_not_warned_of(tmp_path, caplog):
@@ -101,7 +101,7 @@ def test_an_object_larger_than_its_box_and_a_shared_file_are_counted(tmp_path, c
     data["images"][1]["file_name"] = data["images"][0]["file_name"]
     read(tmp_path, data)
     assert "'area' is larger than the box in 1 of 3 annotations" in caplog.text
-    assert "1 of 3 images have the file_name of another one" in caplog.text
+    assert "1 of 3 images share their file_name with another image" in caplog.text
 
 
 def test_categories_of_one_name_stay_apart(tmp_path, caplog):

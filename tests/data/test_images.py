@@ -38,7 +38,7 @@ def test_more_than_8_bits_a_channel_are_an_error(tmp_path, content, mode):
     path.write_bytes(content)
     header = read_header(str(path))
     assert header.mode == mode
-    with pytest.raises(ValueError, match=f"more than 8 bits a channel \\(mode {mode}"):
+    with pytest.raises(ValueError, match=f"more than 8 bits per channel \\(mode {mode}"):
         require_8_bits(header)
 
 
@@ -95,7 +95,7 @@ def test_a_turn_that_the_size_does_not_show_is_counted(tmp_path, caplog, size, o
         write_image(tmp_path / f"{i}.jpg", size, orientation if i < 2 else 1)
         image["width"], image["height"] = seen if i < 2 else size
     build_loader(train_loader(register_coco(tmp_path, data, "images")))
-    assert ("images: 2 of 3 images looked at are turned by EXIF" in caplog.text) == warned
+    assert ("images: 2 of 3 sampled images are turned by EXIF" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
@@ -112,7 +112,7 @@ def test_missing_files_are_counted_before_the_training(tmp_path):
     name = register_coco(tmp_path, data, "images")
     (tmp_path / "1.jpg").unlink()
     for node in (train_loader(name), evaluation_loader(name)):
-        with pytest.raises(UserError, match=r"1 of 3 images of images are not there, such as .*1\.jpg"):
+        with pytest.raises(UserError, match=r"1 of 3 images of images are missing, such as .*1\.jpg"):
             build_loader(node)
 
 
@@ -134,5 +134,5 @@ def test_a_deep_image_of_a_class_folder_is_skipped_with_the_reason(tmp_path):
         (tmp_path / "train" / f"class{i}").mkdir(parents=True)
         (tmp_path / "train" / f"class{i}" / "0.png").write_bytes(content)
     images = LabelledImages(image_folder(str(tmp_path), "train"), transform=np.asarray, train=False)
-    assert "0.png (it has more than 8 bits a channel" in images[0]["skipped"][0]
+    assert "0.png (it has more than 8 bits per channel" in images[0]["skipped"][0]
     assert images[1]["skipped"] == [] and images[1]["label"] == 1
