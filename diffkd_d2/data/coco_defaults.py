@@ -76,7 +76,7 @@ def warn_of_contradictions(data: Json, file: str) -> None:
     corners = sum(_area_is_of_corners(a) for a in annotations)
     if corners:
         _warn(
-            f"{file}: 'area' disagrees with the box in {corners} of {len(annotations)} annotations, and fits it as "
+            f"{file}: 'area' does not fit the box in {corners} of {len(annotations)} annotations, but fits it as "
             "x0 y0 x1 y1: 'bbox' must be x, y, width, height"
         )
     larger = sum(_area_is_larger(a) for a in annotations)

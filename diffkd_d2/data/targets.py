@@ -50,7 +50,7 @@ def _complete_keypoints(records: list[Record], name: str) -> None:
     lengths = {len(a["keypoints"]): record for record, a in pairs if a.get("keypoints")}
     if pairs and not lengths:
         raise UserError(
-            f"{name}: none of {len(pairs)} annotations has 'keypoints', the first is of {_image(pairs[0][0])}: set "
+            f"{name}: none of {len(pairs)} annotations has 'keypoints', the first is in {_image(pairs[0][0])}: set "
             "mapper.use_keypoint=False, or add keypoints"
         )
     if len(lengths) > 1:
