@@ -83,7 +83,7 @@ class ReadableLabelMaps(dict):
 
 
 def check_panoptic_map(image: str, panoptic_map: str) -> None:
-    """Raise ValueError if a panoptic PNG differs in size from its upright image, or has more than 8 bits per channel."""
+    """Raise ValueError if a panoptic PNG has another size than its upright image or more than 8 bits per channel."""
     header = read_header(panoptic_map)
     require_8_bits(header)
     if _turn_of(image, panoptic_map, header) != 1:  # the evaluation reads the file directly

@@ -1,4 +1,4 @@
-"""Image files that are missing, deep, turned, or not of the size that their record says."""
+"""Image files that are missing, have 16 bits, are turned by EXIF, or differ in size from their record."""
 
 import io
 
@@ -33,7 +33,7 @@ def encoded(extension: str, array: np.ndarray, *options: int) -> bytes:
         (encoded(".tif", DEEP[:, :, 0].astype(np.float32)), "F"),
     ],
 )
-def test_more_than_8_bits_a_channel_are_an_error(tmp_path, content, mode):
+def test_more_than_8_bits_per_channel_are_an_error(tmp_path, content, mode):
     path = tmp_path / "deep.png"
     path.write_bytes(content)
     header = read_header(str(path))
@@ -69,7 +69,7 @@ def test_a_deep_image_is_named_before_the_training_and_in_a_worker(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
-def test_the_size_that_one_sees(tmp_path, orientation, extension):
+def test_seen_size_applies_the_exif_orientation(tmp_path, orientation, extension):
     path = tmp_path / f"image{extension}"
     write_image(path, SIZE, orientation)
     header = read_header(str(path))
@@ -88,7 +88,7 @@ def test_the_size_that_one_sees(tmp_path, orientation, extension):
         ((10, 10), 1, False),
     ],
 )
-def test_a_turn_that_the_size_does_not_show_is_counted(tmp_path, caplog, size, orientation, warned):
+def test_rotations_that_the_size_does_not_show_give_a_warning(tmp_path, caplog, size, orientation, warned):
     data = coco()
     seen = size[::-1] if orientation >= 5 else size
     for i, image in enumerate(data["images"]):

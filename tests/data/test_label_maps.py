@@ -131,7 +131,7 @@ def test_a_value_out_of_range_behind_the_sample_is_named_when_it_is_read(tmp_pat
         samples(loader)
 
 
-def test_what_is_ignored_is_no_error():
+def test_ignored_values_are_not_an_error():
     LabelRange(3, 255).check(torch.tensor([[0, 2], [255, 1]]), "x.png")
     LabelRange(3, 0).check(torch.tensor([0, 2]), "x.png")
     with pytest.raises(ValueError, match="x.png holds the value -1"):
@@ -146,7 +146,7 @@ def test_another_size_is_an_error_that_names_both_files_and_sizes(tmp_path, orie
         build_loader(train_loader(name))
 
 
-def test_nothing_but_0_and_ignored_is_warned_of(tmp_path, caplog):
+def test_label_maps_with_only_0_and_the_ignored_value_give_a_warning(tmp_path, caplog):
     name = register_label_maps(tmp_path, [np.where(INDICES > 0, 255, 0).astype(np.uint8)] * 2, "maps")
     build_loader(train_loader(name))
     assert "maps: all 2 sampled label maps contain only 0 and 255" in caplog.text

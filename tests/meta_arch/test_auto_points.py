@@ -1,4 +1,4 @@
-"""Points by themselves: where two models meet, and the config that says the same by hand."""
+"""Automatic points: which modules of two models are paired, and the config that is logged for them."""
 
 import logging
 import re
@@ -106,7 +106,7 @@ def test_a_classifier_is_distilled_as_the_authors_do():
     assert chosen[0].distiller.autoencoder is not None and chosen[1].distiller.logits
 
 
-def test_what_is_logged_is_the_config_by_hand(caplog):
+def test_the_logged_config_equals_the_handwritten_one(caplog):
     student, teacher = build(CASCADE), build(CASCADE, channels=48)
     model = build(CASCADE)
     with caplog.at_level(logging.INFO):
