@@ -1,4 +1,4 @@
-"""Mimicking through an adapter about as deep as DiffKD's denoiser: what DiffKD is to be compared with."""
+"""Feature mimicking with an adapter about as deep as DiffKD's denoiser: a baseline for DiffKD."""
 
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from .diffkd import every_second_position, latent_channels
 
 
 def distiller(place: Place, **options: Any) -> "partial[DeepMimic]":
-    """Return DeepMimic with DiffKD's latent."""
+    """Return DeepMimic with the same `latent_channels` as DiffKD."""
     channels: dict[str, Any] = dict(student_channels=place.student_channels, teacher_channels=place.teacher_channels)
     return partial(DeepMimic, **channels, **{"latent_channels": latent_channels(place), **options})
 

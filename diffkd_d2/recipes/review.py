@@ -1,4 +1,4 @@
-"""ReviewKD (arXiv 2104.09044): all levels at once, fused from the coarsest to the finest. Settings: the authors'."""
+"""ReviewKD (arXiv 2104.09044): all levels, fused from the coarsest to the finest. Settings: those of the authors."""
 
 from functools import partial
 from typing import Any

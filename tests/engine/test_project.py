@@ -198,7 +198,7 @@ def test_a_lazy_config_of_another_project_takes_them_too():
     [
         (["--config-file", "nowhere.yaml"], "neither a file nor a name in Detectron2's zoo"),
         (["--config-file", STUDENT], "key MODEL.STANDIN, which Detectron2 does not know: name the project's"),
-        (["--config-file", STUDENT, "--project", "nowhere.py"], "'nowhere.py' is no Python file"),
+        (["--config-file", STUDENT, "--project", "nowhere.py"], "'nowhere.py' is not a Python file"),
         (["--config-file", RETINANET, "SOLVER.MAX_ITR", "3"], "SOLVER.MAX_ITR"),
         (["--config-file", RETINANET, "SOLVER.MAX_ITER"], "has no value"),
         (["--config-file", RETINANET, "--method", "diffdk"], "no method 'diffdk'; the nearest names: diffkd"),
