@@ -18,7 +18,8 @@ def load_teacher(
 ) -> nn.Module:
     """Load trained weights into `model`, every key of them, and freeze it in eval mode.
 
-    The model returned has an attribute `weights_from`, which tells it from one that was never loaded.
+    The model returned has an attribute `weights_from`, which tells it from one that was never loaded, and the hash of
+    that file, `weights_sha256`.
 
     Args:
         model: any Detectron2 model, with its own pixel mean, std and channel order.
@@ -43,6 +44,7 @@ def load_teacher(
     if input_format is not None:
         model.input_format = input_format  # type: ignore[assignment]
     model.weights_from = weights  # type: ignore[assignment]
+    model.weights_sha256 = checkpointer.sha256[:12]  # type: ignore[assignment]
     size = sum(p.numel() for p in model.parameters())
     logger.info(
         f"Teacher {type(model).__name__}: {size / 1e6:.2f} M parameters, {len(checkpointer.loaded)} keys loaded from "
