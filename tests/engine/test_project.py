@@ -160,6 +160,10 @@ def test_the_flags_pair_any_config_with_any_teacher(tmp_path):
     for alone in ([*pair, "--method", "alone"], [*pair[:4], "--method", "mimic"]):
         model = instantiate(configure(arguments(*alone)).model)
         assert not len(model.points) and not model.teachers
+    assert (
+        "--method mimic does nothing without --teacher: the student trains alone"
+        in configure(arguments(*pair[:4], "--method", "mimic")).notes
+    )
 
 
 def test_a_lazy_config_takes_the_flags_too(tmp_path):
