@@ -32,7 +32,7 @@ def _texts(node: Any) -> Iterator[str]:
             yield from _texts(value)
 
 
-def run_settings(cfg: DictConfig, schedule: Any) -> dict[str, Any]:
+def run_settings(cfg: DictConfig, schedule: Any, model: DistilledModel) -> dict[str, Any]:
     """Return what decides over a run and is in no state that a checkpoint restores: on resume the config's counts."""
     train = cfg.train
     distill = ("weight", "balance", "start_iter", "warmup_iters", "stop_iter")
