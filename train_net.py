@@ -81,7 +81,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         max_skipped=cfg.train.max_skipped,
         drop_distill=cfg.train.drop_distill,
     )
-    run = Run(cfg.train.output_dir, [point.name for point in model.points], run_settings(cfg, lr_multiplier))
+    settings = run_settings(cfg, lr_multiplier, model)
+    run = Run(cfg.train.output_dir, [point.name for point in model.points], settings)
     parts = {"run": run, "distillers": model.points, "trainer": trainer, "classes": checked.classes}
     average = None
     if cfg.train.ema_decay is not None:

@@ -27,7 +27,7 @@ _WRAPPED = re.compile(rf"(?:(?:{'|'.join(WRAPPERS)})\.)+")
 
 
 def find_weights(data: dict[str, Any], filename: str) -> tuple[dict[str, Any], str]:
-    """Return the checkpoint in Detectron2's format, with its weights under "model", and their original key.
+    """Return the checkpoint in Detectron2's format, with its weights under "model", and the key they came from.
 
     Supported are Detectron2's own `.pth` and `.pkl`, Caffe2's `.pkl` and pycls' `.pyth` (both matched by heuristics),
     bare state dicts, and state dicts under one of `KEYS`.

@@ -62,7 +62,7 @@ class BalanceHook(HookBase):
         since = self.trainer.iter - self.start_iter
         due = since >= 0 and (since < FIRST or since % self.period == 0)
         # The guard may have dropped the losses of the points.
-        names = [name for name in self.model.origin if name.startswith("loss_kd_") and name in losses]
+        names = [name for name in self.model.loss_to_point if name.startswith("loss_kd_") and name in losses]
         if due and names and self.model.distill_scale:
             before = self.factor
             self._measure(losses, names, scale)

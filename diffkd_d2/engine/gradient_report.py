@@ -82,15 +82,15 @@ class GradientReportHook(HookBase):
             losses: losses of this step with their graph.
             scale: factor that keeps the gradients in the range of float16.
         """
-        origin = self.model.origin
+        loss_to_point = self.model.loss_to_point
         share = self.model.distill_scale
-        if self.trainer.iter not in self.iterations or not origin or not share:
+        if self.trainer.iter not in self.iterations or not loss_to_point or not share:
             return
         try:
-            task, distillation = task_and_distillation(losses, origin)
+            task, distillation = task_and_distillation(losses, loss_to_point)
             gradients = Gradients(self.model.student, distillation, scale)
             of_task, together = gradients.norm(task), gradients.distillation / share
-            norms = {k: gradients.norm(losses[k]) / share for k in origin}
+            norms = {k: gradients.norm(losses[k]) / share for k in loss_to_point}
         except RuntimeError as error:
             logger.info(f"no report on the scale of the losses: {str(error).splitlines()[0]}")
             return

@@ -31,7 +31,8 @@ class StepGuard:
     """
 
     def __init__(self, model: nn.Module, max_skipped: int = 10, drop_distill: bool = False):
-        self.model, self.max_skipped, self.drop_distill = model, max_skipped, drop_distill
+        self.model: Any = model  # a DistilledModel where losses have an `origin`
+        self.max_skipped, self.drop_distill = max_skipped, drop_distill
         self.skipped = self.in_a_row = self.dropped = 0
         self._images: list[Any] = []
 
@@ -44,13 +45,13 @@ class StepGuard:
 
     def judge_losses(self, losses: dict[str, Tensor]) -> dict[str, Tensor] | None:
         """Return the losses to train on, or None if the step must be skipped."""
-        origin = getattr(self.model, "origin", {})
+        loss_to_point = getattr(self.model, "loss_to_point", {})
         values = torch.stack([v.detach().float() for v in losses.values()]).tolist()
         bad = {k: v for k, v in zip(losses, values, strict=True) if not abs(v) < float("inf")}
-        any_bad, task_bad = self._agree(bool(bad), any(k not in origin for k in bad))
+        any_bad, task_bad = self._agree(bool(bad), any(k not in loss_to_point for k in bad))
         if not any_bad:
             return losses
-        names = [f"{k} (point '{origin[k]}')" if k in origin else k for k in bad]
+        names = [f"{k} (point '{loss_to_point[k]}')" if k in loss_to_point else k for k in bad]
         found = ", ".join(f"{name} is {v}" for name, v in zip(names, bad.values(), strict=True))
         if task_bad or not self.drop_distill:
             self._skip(found)
@@ -59,7 +60,7 @@ class StepGuard:
         self._restore(self.model.points)
         self._report(found, f"the distillation losses of this step are dropped ({self.dropped} so far)")
         get_event_storage().put_scalar("dropped_distill", self.dropped, smoothing_hint=False)
-        task = {k: v for k, v in losses.items() if k not in origin}
+        task = {k: v for k, v in losses.items() if k not in loss_to_point}
         # DDP waits for a gradient of every parameter.
         task["loss_distill_dropped"] = 0.0 * sum(p.sum() for p in self.model.parameters() if p.requires_grad)
         return task

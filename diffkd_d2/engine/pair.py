@@ -133,6 +133,9 @@ def _choose_method(cfg: DictConfig, method: str | None) -> None:
         return
     if method != ALONE:
         find_recipes(method)
+        if not has_teacher:
+            note = f"--method {method} does nothing without --teacher: the student trains alone"
+            cfg.notes = [*cfg.get("notes", []), note]
     if method == ALONE or not has_teacher:
         cfg.model.teacher, cfg.model.points = None, []
     else:

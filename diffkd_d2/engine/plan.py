@@ -70,7 +70,7 @@ def _data(loader: Any) -> list[str]:
     """Return lines on images, objects per class, and records that were left out."""
     records = getattr(loader, "records", None)
     if records is None:
-        dataset = getattr(loader, "dataset", None)
+        dataset: Any = getattr(loader, "dataset", None)
         return [f"{len(dataset)} images" if hasattr(dataset, "__len__") else "a loader that does not say what it reads"]
     counts: Counter[int] = Counter()
     for record in records:
@@ -84,6 +84,7 @@ def _data(loader: Any) -> list[str]:
 
 def _points(model: DistilledModel, maps: dict[str, list[Variance]]) -> list[str]:
     lines = []
+    point: Any
     for point in model.points:
         what = f"{type(point.distiller).__name__}, weight {point.weight:g}"
         strides = ", ".join(str(stride or "by the maps") for stride in point.strides)

@@ -110,7 +110,7 @@ def check_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
         return loader
     batches = iter(loader)
     first = next(batches)
-    with unchanged(model), torch.no_grad(), EventStorage(), model.whole_teachers():
+    with unchanged(model), torch.no_grad(), EventStorage(), model.run_teachers_to_the_end():
         model.train()(first)
     return loader if hasattr(loader, "start") else itertools.chain([first], batches)
 

@@ -32,9 +32,10 @@ def _texts(node: Any) -> Iterator[str]:
             yield from _texts(value)
 
 
-def run_settings(cfg: DictConfig, schedule: Any) -> dict[str, Any]:
-    """Return settings that a checkpoint does not restore; on resume the config's values apply."""
+def run_settings(cfg: DictConfig, schedule: Any, model: DistilledModel) -> dict[str, Any]:
+    """Return what decides over a run and is in no state that a checkpoint restores: on resume the config's counts."""
     train = cfg.train
+    distill = ("weight", "balance", "start_iter", "warmup_iters", "stop_iter")
     return {
         "train.max_iter": train.max_iter,
         "the schedule at each tenth": ", ".join(f"{schedule(i / 10):.6g}" for i in range(10)),
@@ -42,6 +43,9 @@ def run_settings(cfg: DictConfig, schedule: Any) -> dict[str, Any]:
         "train.clip_norm": train.clip_norm,
         "train.amp.dtype": train.amp.dtype,
         "train.ema_decay": train.ema_decay,
+        **{f"distill.{name}": cfg.distill.get(name) for name in distill},
+        **{f"the weight of point {point.name}": point.weight for point in model.points},
+        **{f"the sha256 of teacher {i}": teacher.weights_sha256 for i, teacher in enumerate(model.teachers)},
     }
 
 

@@ -13,13 +13,14 @@ from leaves import LEAVES, ROOT, TEST_LEAVES, is_classifier, load, without_rando
 from omegaconf import OmegaConf
 from two_steps import build_offline
 
-from diffkd_d2.distillers import DIST, KD, DiffKD, Mimic
+from diffkd_d2.distillers import DIST, KD, ChannelWise, DiffKD, FocalGlobal, MaskedGenerative, Mimic, Pearson
 from diffkd_d2.engine.config import load_config
 from diffkd_d2.errors import UserError
 from diffkd_d2.evaluation.third_party import provide_panopticapi
 from diffkd_d2.modeling.yaml_model import yaml_model
 
 METHODS = {"alone": None, "teacher": None, "diffkd": DiffKD, "mimic": Mimic, "kd": KD, "dist": DIST}
+METHODS |= {"pkd": Pearson, "cwd": ChannelWise, "mgd": MaskedGenerative, "fgd": FocalGlobal}
 
 
 def name_of(path: Path) -> str:

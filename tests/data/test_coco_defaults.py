@@ -1,4 +1,4 @@
-"""COCO files with gaps that have one meaning only, and with what is most likely a mistake."""
+"""COCO files with missing values that have only one meaning, and with probable mistakes."""
 
 import pytest
 from small_data import coco, register_coco, samples, train_loader
@@ -46,7 +46,7 @@ def test_missing_mask_is_an_error(tmp_path, masks):
         read(tmp_path, data, use_instance_mask=True)
 
 
-def test_rle_without_bitmask_format_is_an_error(tmp_path):
+def test_rle_where_polygons_are_read_is_an_error_that_names_the_fix(tmp_path):
     data = coco()
     data["annotations"][2]["segmentation"] = {"counts": [20, 76], "size": [8, 12]}
     with pytest.raises(UserError, match="1 of 3 masks are RLE.*instance_mask_format=bitmask"):
@@ -84,11 +84,11 @@ def test_boxes_of_two_corners_are_counted(tmp_path, caplog):
         annotation["bbox"] = [5, 3, 11, 7]
         annotation["area"] = 24
     read(tmp_path, data)
-    assert "'area' disagrees with the box in 2 of 3 annotations, and fits it as x0 y0 x1 y1" in caplog.text
-    assert "gaps: 2 of 3 boxes leave their image, such as [5, 3, 11, 7] (XYWH_ABS) of" in caplog.text
+    assert "'area' does not fit the box in 2 of 3 annotations, but fits it as x0 y0 x1 y1" in caplog.text
+    assert "gaps: 2 of 3 boxes extend beyond their image, such as [5, 3, 11, 7] (XYWH_ABS) of" in caplog.text
 
 
-def test_sound_boxes_are_not_warned_of(tmp_path, caplog):
+def test_correct_boxes_give_no_warning(tmp_path, caplog):
     data = coco()
     data["annotations"][0].update(bbox=[0, 0, 12.5, 8], area=40)  # rounded outwards; a mask smaller than its box
     read(tmp_path, data)
@@ -101,7 +101,7 @@ def test_large_area_and_shared_file_are_counted(tmp_path, caplog):
     data["images"][1]["file_name"] = data["images"][0]["file_name"]
     read(tmp_path, data)
     assert "'area' is larger than the box in 1 of 3 annotations" in caplog.text
-    assert "1 of 3 images have the file_name of another one" in caplog.text
+    assert "1 of 3 images share their file_name with another image" in caplog.text
 
 
 def test_categories_of_one_name_stay_apart(tmp_path, caplog):

@@ -1,4 +1,4 @@
-"""Image files that are missing, deep, turned, or not of the size that their record says."""
+"""Image files that are missing, have 16 bits, are turned by EXIF, or differ in size from their record."""
 
 import io
 
@@ -33,12 +33,12 @@ def encoded(extension: str, array: np.ndarray, *options: int) -> bytes:
         (encoded(".tif", DEEP[:, :, 0].astype(np.float32)), "F"),
     ],
 )
-def test_more_than_8_bits_a_channel_are_an_error(tmp_path, content, mode):
+def test_more_than_8_bits_per_channel_are_an_error(tmp_path, content, mode):
     path = tmp_path / "deep.png"
     path.write_bytes(content)
     header = read_header(str(path))
     assert header.mode == mode
-    with pytest.raises(ValueError, match=f"more than 8 bits a channel \\(mode {mode}"):
+    with pytest.raises(ValueError, match=f"more than 8 bits per channel \\(mode {mode}"):
         require_8_bits(header)
 
 
@@ -69,7 +69,7 @@ def test_deep_image_is_named(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
-def test_size_after_exif_rotation(tmp_path, orientation, extension):
+def test_seen_size_applies_the_exif_orientation(tmp_path, orientation, extension):
     path = tmp_path / f"image{extension}"
     write_image(path, SIZE, orientation)
     header = read_header(str(path))
@@ -88,14 +88,14 @@ def test_size_after_exif_rotation(tmp_path, orientation, extension):
         ((10, 10), 1, False),
     ],
 )
-def test_hidden_exif_rotation_is_counted(tmp_path, caplog, size, orientation, warned):
+def test_rotations_that_the_size_does_not_show_give_a_warning(tmp_path, caplog, size, orientation, warned):
     data = coco()
     seen = size[::-1] if orientation >= 5 else size
     for i, image in enumerate(data["images"]):
         write_image(tmp_path / f"{i}.jpg", size, orientation if i < 2 else 1)
         image["width"], image["height"] = seen if i < 2 else size
     build_loader(train_loader(register_coco(tmp_path, data, "images")))
-    assert ("images: 2 of 3 images looked at are turned by EXIF" in caplog.text) == warned
+    assert ("images: 2 of 3 sampled images are turned by EXIF" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
@@ -112,7 +112,7 @@ def test_missing_files_are_counted_before_the_training(tmp_path):
     name = register_coco(tmp_path, data, "images")
     (tmp_path / "1.jpg").unlink()
     for node in (train_loader(name), evaluation_loader(name)):
-        with pytest.raises(UserError, match=r"1 of 3 images of images are not there, such as .*1\.jpg"):
+        with pytest.raises(UserError, match=r"1 of 3 images of images are missing, such as .*1\.jpg"):
             build_loader(node)
 
 
@@ -134,5 +134,5 @@ def test_deep_image_of_a_class_folder_is_skipped(tmp_path):
         (tmp_path / "train" / f"class{i}").mkdir(parents=True)
         (tmp_path / "train" / f"class{i}" / "0.png").write_bytes(content)
     images = LabelledImages(image_folder(str(tmp_path), "train"), transform=np.asarray, train=False)
-    assert "0.png (it has more than 8 bits a channel" in images[0]["skipped"][0]
+    assert "0.png (it has more than 8 bits per channel" in images[0]["skipped"][0]
     assert images[1]["skipped"] == [] and images[1]["label"] == 1

@@ -108,7 +108,7 @@ def test_label_map_of_rotated_image_is_kept(tmp_path):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
 def test_colours_are_an_error_that_names_the_file(tmp_path, mode):
     name = register_label_maps(tmp_path, [Image.fromarray(INDICES).convert("RGB").convert(mode)], "maps")
-    with pytest.raises(UserError, match=rf"0\.png has the mode {mode}: expected one class index a pixel"):
+    with pytest.raises(UserError, match=rf"0\.png has the mode {mode}: expected one class index per pixel"):
         build_loader(train_loader(name))
 
 
@@ -131,7 +131,7 @@ def test_value_out_of_range_after_the_sample(tmp_path):
         samples(loader)
 
 
-def test_what_is_ignored_is_no_error():
+def test_ignored_values_are_not_an_error():
     LabelRange(3, 255).check(torch.tensor([[0, 2], [255, 1]]), "x.png")
     LabelRange(3, 0).check(torch.tensor([0, 2]), "x.png")
     with pytest.raises(ValueError, match="x.png holds the value -1"):
@@ -146,10 +146,10 @@ def test_label_map_of_wrong_size_is_an_error(tmp_path, orientation):
         build_loader(train_loader(name))
 
 
-def test_nothing_but_0_and_ignored_is_warned_of(tmp_path, caplog):
+def test_label_maps_with_only_0_and_the_ignored_value_give_a_warning(tmp_path, caplog):
     name = register_label_maps(tmp_path, [np.where(INDICES > 0, 255, 0).astype(np.uint8)] * 2, "maps")
     build_loader(train_loader(name))
-    assert "maps: 2 of 2 label maps looked at hold 0 and 255 alone" in caplog.text
+    assert "maps: all 2 sampled label maps contain only 0 and 255" in caplog.text
 
 
 def test_missing_label_maps_are_counted(tmp_path):

@@ -1,4 +1,4 @@
-"""The distillers: who gets which gradient, what padding does, which shapes and types they bear."""
+"""The distillers: which parameters each loss trains, masked padding, accepted shapes and dtypes."""
 
 import math
 

@@ -22,7 +22,7 @@ class Watch(HookBase):
         self.model, self.ratios, self.scales = model, [], []
 
     def after_forward(self, losses, scale=1.0):
-        task, distillation = task_and_distillation(losses, self.model.origin)
+        task, distillation = task_and_distillation(losses, self.model.loss_to_point)
         gradients = Gradients(self.model.student, distillation, scale)
         self.ratios.append(gradients.distillation / gradients.norm(task))
         self.scales.append(self.model.distill_scale)

@@ -34,7 +34,7 @@ def test_neck_and_head_are_names_of_what_is_inherited():
     assert neck and all(name.startswith(("backbone.fpn", "backbone.top_block")) for name in neck)
     assert head and not any(name.startswith("backbone.") for name in head)
     assert all(torch.equal(student.state_dict()[n], teacher.state_dict()[n]) for n in [*neck, *head])
-    with pytest.raises(UserError, match="no FPN, so that it has no neck"):
+    with pytest.raises(UserError, match="not an FPN, so it has no neck"):
         inherit(nn.Linear(1, 1), nn.Linear(1, 1), ["neck"])
 
 

@@ -130,7 +130,7 @@ def test_results_of_several_test_sets(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(tasks=["boxes"]), r"tasks is \['boxes'\]: there are bbox, segm and keypoints"),
+        (dict(tasks=["boxes"]), r"tasks is \['boxes'\]: expected bbox, segm or keypoints"),
         (dict(tasks=["bbox", "keypoints"]), "none of 3 annotations has 'keypoints'"),
         (dict(dataset_name="sett"), "there is no such dataset; the nearest names: set"),
         (dict(dataset_name="other"), r"does not know 2 of 3 images of set looked at, such as .*1\.jpg \(image_id 2\)"),
@@ -147,7 +147,7 @@ def test_missing_evaluator_input_is_an_error(tmp_path, options, message):
 def test_masks_that_are_missing_are_counted(tmp_path):
     data = coco()
     del data["annotations"][1]["segmentation"]
-    with pytest.raises(UserError, match="1 of 3 annotations have no mask .* of image 2: take 'segm' out of"):
+    with pytest.raises(UserError, match="1 of 3 annotations have no mask .* in image 2: take 'segm' out of"):
         build_test_sets(config(register_coco(tmp_path, data, "set"), tasks=["bbox", "segm"]), Perfect(data))
 
 
@@ -163,7 +163,7 @@ def test_sigmas_are_as_many_as_keypoints(tmp_path, caplog, sigmas, fits):
             build_test_sets(cfg, Perfect(data))
         assert "bbox AP 100, keypoints AP" in caplog.text
     else:
-        with pytest.raises(UserError, match=r"objects have \[2\] keypoints, .*kpt_oks_sigmas (3|17)"):
+        with pytest.raises(UserError, match=r"objects have \[2\] keypoints, .*kpt_oks_sigmas is for (3|17)"):
             build_test_sets(cfg, Perfect(data))
 
 
@@ -246,5 +246,5 @@ def test_panoptic_ground_truth_has_pq_100(small_datasets, caplog, monkeypatch):
     changed = small_datasets / "changed.json"
     changed.write_text(json.dumps(data))
     monkeypatch.setitem(meta.__dict__, "panoptic_json", str(changed))
-    with pytest.raises(UserError, match="changed.json: category 77 is no thing and no stuff"):
+    with pytest.raises(UserError, match="changed.json: category 77 is neither thing nor stuff"):
         build_test_sets(config(name, L(COCOPanopticEvaluator)(dataset_name=name)), nn.Identity())

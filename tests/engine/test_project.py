@@ -160,6 +160,10 @@ def test_the_flags_pair_any_config_with_any_teacher(tmp_path):
     for alone in ([*pair, "--method", "alone"], [*pair[:4], "--method", "mimic"]):
         model = instantiate(configure(arguments(*alone)).model)
         assert not len(model.points) and not model.teachers
+    assert (
+        "--method mimic does nothing without --teacher: the student trains alone"
+        in configure(arguments(*pair[:4], "--method", "mimic")).notes
+    )
 
 
 def test_a_lazy_config_takes_the_flags_too(tmp_path):
@@ -198,7 +202,7 @@ def test_a_lazy_config_of_another_project_takes_them_too():
     [
         (["--config-file", "nowhere.yaml"], "neither a file nor a name in Detectron2's zoo"),
         (["--config-file", STUDENT], "key MODEL.STANDIN, which Detectron2 does not know: name the project's"),
-        (["--config-file", STUDENT, "--project", "nowhere.py"], "'nowhere.py' is no Python file"),
+        (["--config-file", STUDENT, "--project", "nowhere.py"], "'nowhere.py' is not a Python file"),
         (["--config-file", RETINANET, "SOLVER.MAX_ITR", "3"], "SOLVER.MAX_ITR"),
         (["--config-file", RETINANET, "SOLVER.MAX_ITER"], "has no value"),
         (["--config-file", RETINANET, "--method", "diffdk"], "no method 'diffdk'; the nearest names: diffkd"),

@@ -1,4 +1,4 @@
-"""Points by themselves: where two models meet, and the config that says the same by hand."""
+"""Automatic points: which modules of two models are paired, and the config that is logged for them."""
 
 import logging
 import re
@@ -95,7 +95,7 @@ def test_shapes_are_measured_if_not_declared():
     assert all(module.training for module in student.modules())
     by_path = points(student, teacher, "mimic", where=["backbone.p3"])
     assert where(by_path) == [("backbone.p3",)] and by_path[0].name == "backbone_p3"
-    with pytest.raises(UserError, match="'bckbone' is none of features, stages"):
+    with pytest.raises(UserError, match="'bckbone' is neither one of features, stages"):
         points(student, teacher, "mimic", where="bckbone")
 
 
@@ -106,7 +106,7 @@ def test_a_classifier_is_distilled_as_the_authors_do():
     assert chosen[0].distiller.autoencoder is not None and chosen[1].distiller.logits
 
 
-def test_what_is_logged_is_the_config_by_hand(caplog):
+def test_the_logged_config_equals_the_handwritten_one(caplog):
     student, teacher = build(CASCADE), build(CASCADE, channels=48)
     model = build(CASCADE)
     with caplog.at_level(logging.INFO):
@@ -134,6 +134,8 @@ def test_wrong_options_are_one_line():
         points(*pair, "mimic", latent_channel=3)
     with pytest.raises(UserError, match="no method 'mimick'; the nearest names: mimic"):
         find_recipes("diffkd+mimick")
+    with pytest.raises(UserError, match=", ".join(names())):
+        find_recipes("xyz")
 
 
 def test_without_a_teacher_or_with_two():
@@ -188,4 +190,4 @@ def test_published_settings_are_taken_by_family(caplog):
         assert "no published setting" not in caplog.text
         assert {p.weight for p in points(build(FASTER), build(MASK), "pkd")} == {6.0}
         points(build(SEMANTIC), build(SEMANTIC), "pkd")
-    assert "method pkd: no published setting for segmentor; weight 6 is taken" in caplog.text
+    assert "method pkd: no published setting for segmentor; using weight 6" in caplog.text

@@ -1,4 +1,4 @@
-"""The meta-architecture's contracts (design: "Contracts")."""
+"""The contract of `DistilledModel`: losses, the teacher, captured modules, pairs of maps."""
 
 import copy
 from collections import Counter
@@ -158,7 +158,7 @@ class KeepInputs(nn.Module):
         return {"loss_kd": inputs[0].sum()}
 
 
-def test_number_of_forward_passes():
+def test_the_number_of_calls_of_each_network():
     points = [DistillPoint("backbone", "backbone", DiffKD(4, 6), key=k) for k in ("p2", "p3")]
     model = DistilledModel(Net(4), Net(6), points).train()
     calls = Counter()
@@ -208,7 +208,7 @@ def test_capture_reports_in_place_changes():
     assert outputs["0"].min() >= 0
 
 
-def test_outputs_changed_in_place_are_copied():
+def test_outputs_changed_in_place_are_found_in_the_trial_and_then_copied():
     net, clones = nn.Sequential(InPlace(), nn.Conv2d(2, 2, 1)), set()
     with capture(net, ["0.conv", "1"], clones=clones, explore=True):
         net(torch.randn(1, 3, 4, 4))
@@ -232,7 +232,7 @@ class OtherMethod(nn.Module):
         return self.decoder.forward_features(x)
 
 
-def test_module_called_without_forward():
+def test_a_module_whose_forward_is_not_called_names_modules_that_can_be_captured():
     net, message = OtherMethod(), r"'decoder'.* another method than forward.* can: decoder.0, decoder.1"
     with pytest.raises(UserError, match=message), capture(net, ["decoder"], explore=True):
         net(torch.randn(1, 3, 4, 4))

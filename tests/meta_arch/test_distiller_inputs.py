@@ -178,7 +178,7 @@ def test_subsample_thins_all_maps_alike():
         (dict(distiller=Recorder(), subsample=0), "subsample is 0"),
     ],
 )
-def test_incompatible_options_are_an_error(options, message):
+def test_conflicting_options_are_an_error_before_training(options, message):
     with pytest.raises(UserError, match=message) as error:
         DistilledModel(Net(4), Net(6), [point(**options)])
     assert "\n" not in str(error.value)
@@ -194,7 +194,7 @@ def test_a_distiller_without_a_loss_is_an_error(outputs, message):
 
 
 @pytest.mark.parametrize("need", ["boxes", "labels"])
-def test_inputs_without_what_is_needed_are_an_error(need):
+def test_missing_inputs_of_a_distiller_are_an_error(need):
     with pytest.raises(UserError, match=f"point 'p2': the distiller needs {need}"):
         run(Recorder(need), images((16, 16)))
 

@@ -113,11 +113,11 @@ def save_image(kind: str, path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("missing", "1 of 2 images of fuzzed_coco are not there"),
+        ("missing", "1 of 2 images of fuzzed_coco are missing"),
         ("truncated", "OSError"),
         ("of another size", "the file is 12 x 10"),
         ("CMYK", "read"),
-        ("16-bit", "more than 8 bits a channel"),
+        ("16-bit", "more than 8 bits per channel"),
         ("EXIF-rotated", "the file is 6 x 10"),
         ("empty", "UnidentifiedImageError"),
     ],
