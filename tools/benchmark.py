@@ -90,8 +90,8 @@ def build(cfg: DictConfig, device: str) -> list[DistilledModel]:
 
 
 def jobs(model: DistilledModel, mimic: DistilledModel, batch: list[dict], compiled: bool) -> dict[str, Callable]:
-    """Return what is measured, by name; each leaves the gradients cleared. `compiled` is said of `distill_step`."""
-    # A student each: of one parameter, several DDPs would each wait for the gradient.
+    """Return the jobs to measure by name; each clears the gradients. `compiled` applies to `distill_step`."""
+    # One student per DDP, since several DDPs would all wait for the gradient of a shared parameter.
     ids = {} if next(model.parameters()).is_cuda else {"device_ids": None}
     alone, mimic, distilled = (
         create_ddp_model(copy.deepcopy(m), broadcast_buffers=False, **ids) for m in (model.student, mimic, model)
@@ -117,7 +117,7 @@ def jobs(model: DistilledModel, mimic: DistilledModel, batch: list[dict], compil
 
 
 def features(model: DistilledModel, batch: list[dict]) -> list[Pair]:
-    """Return each DiffKD of the model with the pair of features that it gets from this batch."""
+    """Return each DiffKD of the model with its inputs for this batch."""
     found = {path: m for path, m in model.points.named_modules() if isinstance(m, DiffKD)}
     with EventStorage(), record_inputs(model.points, found) as calls:
         model(batch)
@@ -154,7 +154,7 @@ def parts(model: DistilledModel, seen: list[Pair]) -> dict[str, Callable[[], obj
 def measure(
     work: dict[str, Callable], repeats: int, device: str, dtype: torch.dtype | None, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
-    """Return seconds of each job, interleaved; the first round warms up and does not count."""
+    """Return seconds of each job, measured in interleaved rounds; the first round is warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for i in range(repeats + 1):
         for name, job in work.items():
@@ -169,7 +169,7 @@ def measure(
 
 
 def peak_memory(job: Callable, device: str, dtype: torch.dtype | None) -> int:
-    """Return the most bytes of tensors that a job holds beyond what was there before."""
+    """Return the peak of tensor memory in bytes that a job adds."""
     with EventStorage(), torch.autocast(device, dtype, enabled=dtype is not None):
         if device == "cuda":
             before = torch.cuda.memory_allocated()
@@ -183,7 +183,7 @@ def peak_memory(job: Callable, device: str, dtype: torch.dtype | None) -> int:
 
 
 class CountCalls(TorchDispatchMode):
-    """Counts the operators that run inside the block and are no views."""
+    """Count the operators inside the block, except views."""
 
     calls = 0
 
@@ -213,7 +213,7 @@ def _synchronise(device: str) -> None:
 
 
 def take_batch(args: argparse.Namespace, cfg: DictConfig) -> tuple[list[dict], dict]:
-    """Return a batch and what the report says of it: the size of synthetic images, or how long the loader takes."""
+    """Return a batch and its description for the report: the size of synthetic images, or how long the loader takes."""
     if not args.loader:
         height, width = (int(n) for n in args.size.split("x"))
         return synthetic_batch(args.batch, height, width, classes=3), {"size": args.size}
@@ -226,7 +226,7 @@ def take_batch(args: argparse.Namespace, cfg: DictConfig) -> tuple[list[dict], d
 
 
 def run(args: argparse.Namespace) -> dict:
-    """Measure; return the report."""
+    """Measure all jobs; return the report."""
     torch.manual_seed(0)
     cfg = load_config(args.config_file, args.opts)
     if not len(cfg.model.points):

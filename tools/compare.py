@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train one student by several methods and seeds, side by side, and say which helps, how surely, at what price.
+"""Train one student by several methods and seeds, side by side; report gains, their confidence and their cost.
 
 python tools/compare.py --config-file configs/shapes/diffkd_retinanet_r18.py --methods alone,mimic,diffkd \\
     --seeds 1,2,3 --output output/compare train.max_iter=1000
@@ -34,12 +34,14 @@ def parse_command_line(words: list[str]) -> tuple[argparse.Namespace, list[str]]
     """Return the options of this program, and the words that go to train_net.py."""
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form, allow_abbrev=False)
-    parser.add_argument("--methods", default="", help="names for train_net.py --method, alone, alone-longer")
+    parser.add_argument("--methods", default="", help="alone, alone-longer, or names for --method")
     parser.add_argument("--arm", action="append", default=[], metavar="NAME=OVERRIDES", help="an arm of your own")
     parser.add_argument("--seeds", default="1,2,3", help="whole numbers (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path("output/compare"), help="folder of everything it writes")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side; on GPUs one each")
-    parser.add_argument("--threads", type=int, default=1, help="of each run, whatever the jobs (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads of each run, for any --jobs (default: %(default)s)"
+    )
     args, rest = parser.parse_known_args(words)
     try:
         args.seeds = sorted({int(seed) for seed in args.seeds.split(",")})
@@ -80,7 +82,7 @@ def plan_teacher(arms: list[Arm], shared: list[str], args: argparse.Namespace) -
 
 
 def longer_arm(arms: list[Arm], shared: list[str], args: argparse.Namespace) -> Arm:
-    """Return the student alone, for the iterations that fill the costliest arm's time; kept once it is known."""
+    """Return the arm of the student alone that takes as long as the slowest arm; its length is kept in a file."""
     path = args.output / LONGER / "iterations.json"
     words = next(arm for arm in arms if arm.name == ALONE).words
     if not path.exists():
@@ -104,7 +106,7 @@ def compare(args: argparse.Namespace, shared: list[str]) -> None:
     teacher = plan_teacher(arms, shared, args)
     for arm in arms:
         measure_cost(args.output / arm.name, [*shared, *arm.words], args.threads)
-    # Seed by seed, so that a comparison that is cut short has every arm of its first seeds.
+    # Seed by seed, so that an interrupted comparison has every arm of its first seeds.
     runs.sort(key=lambda run: args.seeds.index(int(run.label.split()[-1])))
     run_all([*teacher, *runs], args.jobs, args.threads)
     if longer:
@@ -116,7 +118,7 @@ def compare(args: argparse.Namespace, shared: list[str]) -> None:
 
 
 def main() -> None:
-    """Compare; SIGTERM stops the runs as it stops one: they write a checkpoint."""
+    """Compare. On SIGTERM each run writes a checkpoint and stops."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with one_line_errors():
         args, shared = parse_command_line(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""The arms of a comparison: a name, and the words of train_net.py that make it what it is."""
+"""The arms of a comparison: a name and arguments of train_net.py."""
 
 import inspect
 import json
@@ -65,19 +65,19 @@ def evaluator_nodes(cfg: DictConfig) -> dict[str, DictConfig]:
 
 
 def predictions_kept(cfg: DictConfig, folder: Path) -> list[str]:
-    """Return the overrides by which the evaluators leave the predictions of every image in `folder`."""
+    """Return overrides that make the evaluators write the predictions of every image to `folder`."""
     nodes = evaluator_nodes(cfg).items()
     return [f"{key}.output_dir={quoted(folder)}" for key, node in nodes if keeps_predictions(node)]
 
 
 def keeps_predictions(node: DictConfig) -> bool:
-    """Whether an evaluator can leave predictions in an `output_dir`."""
+    """Return whether an evaluator can write predictions to an `output_dir`."""
     target = locate(node._target_) if isinstance(node._target_, str) else node._target_
     return "output_dir" in inspect.signature(target).parameters
 
 
 def choose_last_test_set(cfg: DictConfig) -> str:
-    """Leave of several test sets the last, whose predictions are those that stay; return the prefix of its tasks."""
+    """Keep only the last of several test sets, whose predictions stay on disk; return the prefix of its tasks."""
     names = OmegaConf.select(cfg, "dataloader.test.dataset.names")
     if not isinstance(names, ListConfig):
         return ""
@@ -86,5 +86,5 @@ def choose_last_test_set(cfg: DictConfig) -> str:
 
 
 def quoted(path: Path) -> str:
-    """Return a path as an override's value, whatever characters it has."""
+    """Quote a path as the value of an override."""
     return json.dumps(str(path))

@@ -1,4 +1,4 @@
-"""Read what the runs of a comparison left, and summarise it: the content of compare.json."""
+"""Read the runs of a comparison and summarise them as the content of compare.json."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def read_tasks(path: Path) -> dict[str, dict[str, float | None]]:
 
 
 def summarise(output: Path, arms: list[Arm], shared: list[str], seeds: list[int], threads: int) -> dict[str, Any]:
-    """Return everything that the tables say.
+    """Return the content of the tables.
 
     Args:
         output: the comparison's folder, with every run finished.

@@ -52,7 +52,7 @@ class Run:
         return [*script, f"train.output_dir={quoted(self.folder)}", "--resume"]
 
     def claim(self) -> None:
-        """Record the words, or compare them with those that the folder was made by.
+        """Record the arguments, or compare them with those recorded in the folder.
 
         Raises:
             UserError: if the folder holds something else.
@@ -71,7 +71,7 @@ class Run:
         partial.replace(record)
 
     def done(self) -> int:
-        """Return how many iterations are behind it."""
+        """Return the number of finished iterations."""
         if self.results.exists():
             return self.iterations
         return next((line["iteration"] + 1 for line in reversed(read_metrics(self.folder)) if "iteration" in line), 0)
@@ -89,7 +89,7 @@ def locked(run: Run) -> Iterator[int]:
 
 
 class Process:
-    """A run at work, which holds its lock until it ends."""
+    """A running process, which holds its run's lock until it ends."""
 
     def __init__(self, run: Run, environment: dict[str, str], slot: int, lock: int):
         self.run, self.slot = run, slot
@@ -105,7 +105,7 @@ class Process:
         )
 
     def ended(self) -> bool:
-        """Whether it has ended well; UserError if it failed."""
+        """Return whether the run has finished. Raise UserError if it failed."""
         code = self.process.poll()
         if code is None:
             return False
@@ -117,7 +117,7 @@ class Process:
         return True
 
     def stop(self) -> None:
-        """End it by SIGTERM, upon which it writes a checkpoint."""
+        """Stop the run by SIGTERM; it writes a checkpoint."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
@@ -163,7 +163,7 @@ def run_all(runs: list[Run], jobs: int, threads: int) -> None:
 
 
 def _progress(runs: list[Run], jobs: int) -> str:
-    """Return how much of all runs is done, and how long the rest will take."""
+    """Return a text on the finished share of all runs and the remaining time."""
     done = [run.done() for run in runs]
     left = sum(
         (run.iterations - n) * read_cost(run.folder.parent)["step_seconds"]
@@ -202,7 +202,7 @@ def read_cost(folder: Path) -> dict[str, Any]:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the whole lines of a run's metrics.json, which may be at work."""
+    """Return the complete lines of a metrics.json that may still be written."""
     path, lines = folder / "metrics.json", []
     for text in path.read_text().splitlines() if path.exists() else ():
         try:

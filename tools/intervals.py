@@ -1,4 +1,4 @@
-"""How sure a difference is: a paired t interval over seeds, a bootstrap interval over images."""
+"""Confidence intervals of a difference: paired t over seeds, bootstrap over images."""
 
 import contextlib
 import io

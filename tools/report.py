@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write what runs did into one HTML file that needs nothing else: tables, curves, predictions, the denoising strip.
+"""Write a self-contained HTML report of runs: tables, curves, predictions, the denoising strip.
 
 python tools/report.py output/compare
 python tools/report.py output/shapes/diffkd_retinanet_r18 --config-file configs/shapes/diffkd_retinanet_r18.py
@@ -78,7 +78,7 @@ def picture(title: str, content: Figure | np.ndarray, note: str = "") -> Picture
 
 
 def sections_of(group: Group) -> list[Section]:
-    """Return everything that is known of one OUTPUT."""
+    """Return all sections of one OUTPUT."""
     result = Section(f"Result: {group.name}")
     if group.summary:
         result.text = f"Trained by: {' '.join(group.summary['command'])}"

@@ -1,4 +1,4 @@
-"""What a report is about: comparisons that compare.py made, and single output folders of train_net.py."""
+"""Read the runs of a report: comparisons of compare.py and single output folders of train_net.py."""
 
 import json
 import re
