@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train or evaluate what a config describes: a student with a teacher, or either alone.
+"""Train a student with or without a teacher, or evaluate either, as a config says.
 
 python train_net.py --config-file configs/coco/diffkd_r50.py --num-gpus 8
 torchrun --nproc-per-node 2 train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py
@@ -61,7 +61,7 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     lr_multiplier = build(cfg.lr_multiplier, "lr_multiplier")
 
     loader = build_loader(cfg.dataloader.train)
-    # Build test loaders and evaluators before training, so that what they lack fails now.
+    # Build the test loaders before training, so that a missing dataset fails now.
     test_sets = build_test_sets(cfg, model.student)
     log_parameters(model, optimizer)
     log_recipe(cfg, learning_rate, loader, model, lr_multiplier)

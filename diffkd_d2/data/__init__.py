@@ -1,3 +1,3 @@
-"""What prepares records and batches: checked COCO files, cleaned annotations, a training stream by position."""
+"""Prepare records and batches: check COCO files, clean annotations, make the training stream resumable."""
 
 from .. import _detectron2  # noqa: F401

@@ -1,4 +1,4 @@
-"""Dataset dicts as Detectron2 can train on them, and mappers whose errors name the image."""
+"""Remove annotations that Detectron2 cannot train on, and make a mapper's errors name the image."""
 
 from .. import _detectron2  # noqa: F401
 
@@ -18,23 +18,23 @@ from .label_maps import LabelRange, check_panoptic_map, readable_label_map
 
 logger = logging.getLogger(__name__)
 
-# No public dataset comes near it (LVIS and SA-1B stay below 1,000); more would exhaust the memory of the matcher.
+# More would exhaust the memory of the matcher; public datasets have far fewer (LVIS and SA-1B below 1,000).
 MAX_ANNOTATIONS = 10_000
 
 
 def clean_records(
     records: list[dict[str, Any]], masks: bool = True, left_out: Counter[str] | None = None
 ) -> list[dict[str, Any]]:
-    """Leave out what cannot be trained on, and log how often for which reason.
+    """Leave out what cannot be trained on, and log how often and why.
 
-    Left out are: annotations whose box is not finite, has no area or lies outside of the image; whose polygons have
-    fewer than three points or lie far outside; whose RLE is not of the image's size; and images with more than
-    `MAX_ANNOTATIONS` annotations. Records without "annotations" stay as they are.
+    This leaves out annotations whose box is not finite, has no area or lies outside of the image, whose polygons have
+    fewer than three points or lie far outside, or whose RLE does not have the image's size; and images with more than
+    `MAX_ANNOTATIONS` annotations. Records without "annotations" do not change.
 
     Args:
         records: dataset dicts.
-        masks: whether masks are read; if not, they cost no annotation.
-        left_out: counts how often for which reason, too.
+        masks: whether masks are read; if not, they are not checked.
+        left_out: if given, also counts each reason.
     """
     left_out = Counter() if left_out is None else left_out
     kept = [r for r in (_clean_record(record, masks, left_out) for record in records) if r is not None]
@@ -44,25 +44,26 @@ def clean_records(
 
 
 def warn_of_boxes(records: list[dict[str, Any]], name: str) -> None:
-    """Log how many boxes leave their image by more than a pixel; boxes of corners read as sizes do so."""
+    """Log how many boxes extend beyond their image by more than a pixel, such as corners read as width and height."""
     leaving, count = [], 0
     for record in records:
-        size = record.get("height"), record.get("width")
+        size: tuple[Any, Any] = record.get("height"), record.get("width")
         for annotation in record.get("annotations", ()) if None not in size else ():
             count += 1
-            if _leaves(annotation, *size):
+            if _extends_beyond(annotation, *size):
                 leaving.append((record, annotation))
     if leaving:
         record, annotation = leaving[0]
         logger.warning(
-            f"{name}: {len(leaving)} of {count} boxes leave their image, such as {annotation['bbox']} "
+            f"{name}: {len(leaving)} of {count} boxes extend beyond their image, such as {annotation['bbox']} "
             f"({BoxMode(annotation['bbox_mode']).name}) of {record.get('file_name')}, "
-            f"{record['width']} x {record['height']}: check the form of the boxes"
+            f"{record['width']} x {record['height']}: check the format of the boxes"
         )
 
 
-def _leaves(annotation: dict[str, Any], height: int, width: int) -> bool:
-    box, mode = annotation.get("bbox"), annotation.get("bbox_mode")
+def _extends_beyond(annotation: dict[str, Any], height: int, width: int) -> bool:
+    box: Any = annotation.get("bbox")
+    mode = annotation.get("bbox_mode")
     if mode not in (BoxMode.XYWH_ABS, BoxMode.XYXY_ABS) or len(box) != 4:
         return False
     x0, y0, x1, y1 = box
@@ -81,9 +82,9 @@ def _clean_record(record: dict[str, Any], masks: bool, left_out: Counter) -> dic
     size = record.get("height"), record.get("width")
     kept = []
     for annotation in annotations:
-        reason = _fault_of_box(annotation, *size)
+        reason = _box_problem(annotation, *size)
         if masks and reason is None:
-            reason = _fault_of_mask(annotation, *size, left_out)
+            reason = _mask_problem(annotation, *size, left_out)
         if reason is None:
             kept.append(annotation)
         else:
@@ -93,7 +94,7 @@ def _clean_record(record: dict[str, Any], masks: bool, left_out: Counter) -> dic
     return record
 
 
-def _fault_of_box(annotation: dict[str, Any], height: int | None, width: int | None) -> str | None:
+def _box_problem(annotation: dict[str, Any], height: int | None, width: int | None) -> str | None:
     box, mode = annotation["bbox"], annotation["bbox_mode"]
     if not _finite(box):
         return "the box is not finite"
@@ -109,33 +110,37 @@ def _fault_of_box(annotation: dict[str, Any], height: int | None, width: int | N
     return None
 
 
-def _fault_of_mask(annotation: dict[str, Any], height: int | None, width: int | None, left_out: Counter) -> str | None:
+def _mask_problem(annotation: dict[str, Any], height: int | None, width: int | None, left_out: Counter) -> str | None:
     mask = annotation.get("segmentation")
     if isinstance(mask, dict):
         if height and list(mask["size"]) != [height, width]:
-            return "the RLE is not of the image's size"
+            return "the RLE does not have the image's size"
         if sum(rle_counts(mask["counts"])) != mask["size"][0] * mask["size"][1]:
             return "the RLE is damaged"
     elif isinstance(mask, list):
-        polygons = [p for p in mask if _polygon_serves(p, height, width)]
+        polygons = [p for p in mask if _is_usable_polygon(p, height, width)]
         if not polygons:
-            return "no polygon of three points near the image"
+            return "no polygon with three points near the image"
         if len(polygons) < len(mask):
             left_out["polygons with fewer than three points or far outside"] += len(mask) - len(polygons)
             annotation["segmentation"] = polygons
     return None
 
 
-def _polygon_serves(polygon: Sequence[float], height: int | None, width: int | None) -> bool:
+def _is_usable_polygon(polygon: Sequence[float], height: int | None, width: int | None) -> bool:
     if len(polygon) < 6 or len(polygon) % 2 or not _finite(polygon):
         return False
-    # Far outside, pycocotools would allocate memory for every pixel on the way there.
+    # pycocotools would allocate memory for every pixel up to a point far outside.
     limit = 2 * max(height or 0, width or 0)
     return not limit or all(-limit <= x <= limit for x in polygon)
 
 
 def rle_counts(counts: str | bytes | Sequence[int]) -> list[int]:
-    """Return the run lengths of an RLE: COCO's compressed text (six bits a character, differences), or the list."""
+    """Return the run lengths of an RLE, [-1] if it is damaged.
+
+    Args:
+        counts: the list itself, or COCO's compressed string (six bits per character, differences).
+    """
     if not isinstance(counts, str | bytes):
         return list(counts)
     text = counts.encode() if isinstance(counts, str) else counts
@@ -157,30 +162,30 @@ def rle_counts(counts: str | bytes | Sequence[int]) -> list[int]:
 
 
 def _finite(values: Sequence[float]) -> bool:
-    # Integers beyond the range of floats count as infinite.
+    # Integers too large for a float count as infinite.
     return all(abs(v) < 1e300 and math.isfinite(v) for v in values)
 
 
 class NamedErrors:
-    """A mapper whose every error is a UserError that names the image; a DataLoader's worker passes it on.
+    """Wrap a mapper so that its errors name the image, also from the worker of a DataLoader.
 
-    Where the mapper reads by Detectron2's `read_image`, an image of more than 8 bits a channel is such an error, and
-    label maps are read as `readable_label_map` says.
+    If the mapper reads with Detectron2's `read_image`, an image with more than 8 bits per channel is an error, and
+    label maps are read through `readable_label_map`.
 
     Args:
-        mapper: dataset dict -> what the model takes.
-        labels: the values that a label map may hold; None: any.
+        mapper: function from a dataset dict to the model's input.
+        labels: values that a label map may hold. If None, any.
     """
 
     def __init__(self, mapper: Callable[[dict[str, Any]], Any], labels: LabelRange | None = None):
         self.mapper, self.labels = mapper, labels
 
     def __call__(self, record: dict[str, Any]) -> Any:
-        """Return what the mapper makes of the dataset dict.
+        """Return the mapper's result for a dataset dict.
 
         Raises:
-            UserError: for whatever a mapper of Detectron2's raises, and for files that cannot be read.
-            ProjectError: for whatever else a mapper of a project's own raises, with its traceback.
+            UserError: for any error of Detectron2's mappers, and for files that cannot be read.
+            ProjectError: for any other error of a project's own mapper, with its traceback.
         """
         try:
             readable = record
@@ -204,7 +209,7 @@ class NamedErrors:
         except Exception as error:
             if getattr(self.mapper, "__module__", "").split(".")[0] in ("detectron2", "diffkd_d2"):
                 raise
-            # The traceback is of use to the author of the mapper.
+            # Keep the traceback for the author of the mapper.
             raise ProjectError(f"{named_error(record, error)} (in the mapper {self.mapper})") from error
 
 

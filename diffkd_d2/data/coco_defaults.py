@@ -1,4 +1,4 @@
-"""What a COCO json may leave out, filled in; and what in it is valid but most likely a mistake, counted in the log."""
+"""Fill in what a COCO json may leave out, and warn of what is valid but probably a mistake."""
 
 from .. import _detectron2  # noqa: F401
 
@@ -14,15 +14,15 @@ Json = dict[str, Any]
 
 
 def fill_in(data: Json, file: str, masks: bool = True) -> None:
-    """Complete a json that has passed `check_coco`, in place, and log how often.
+    """Complete in place a json that has passed `check_coco`, and log how often.
 
-    A missing or null `iscrowd` is 0, a missing `area` is the box's; null or empty masks and keypoints are taken out.
-    Categories of one name get their ids into the name, or the results of one would overwrite those of the other.
+    A missing or null `iscrowd` becomes 0, a missing `area` that of the box; null or empty masks and keypoints are
+    removed. Categories with the same name get their id appended, because results are stored by name.
 
     Args:
         data: the parsed json.
-        file: its name, for the log.
-        masks: whether masks are read. If not, polygons of fewer than three points are taken out, so that
+        file: name of the json, for the log.
+        masks: whether masks are read. If not, polygons with fewer than three points are removed, so that
             Detectron2 keeps the box.
     """
     filled: Counter[str] = Counter()
@@ -44,7 +44,7 @@ def _fill_annotation(annotation: Json, masks: bool, filled: Counter) -> None:
         filled["'iscrowd': taken as 0"] += 1
     if annotation.get("area") is None:
         box = annotation["bbox"]
-        annotation["area"] = box[2] * box[3] if _moderate(*box) else 0
+        annotation["area"] = box[2] * box[3] if _products_are_finite(*box) else 0
         filled["'area': taken as the box's"] += 1
     for key in ("segmentation", "keypoints"):
         if key in annotation and not annotation[key]:
@@ -57,9 +57,9 @@ def _fill_annotation(annotation: Json, masks: bool, filled: Counter) -> None:
 
 
 def prepare_for_evaluation(data: Json) -> None:
-    """Number the annotations from 1 on and complete their keypoints, in place.
+    """Number the annotations from 1 and complete their keypoints, in place.
 
-    pycocotools' COCOeval takes a match with the id 0 for none, and reads `keypoints` and `num_keypoints` of all.
+    pycocotools' COCOeval counts a match with id 0 as no match, and reads `keypoints` and `num_keypoints` everywhere.
     """
     annotations = data.get("annotations", [])
     length = max((len(a["keypoints"]) for a in annotations if "keypoints" in a), default=0)
@@ -71,12 +71,12 @@ def prepare_for_evaluation(data: Json) -> None:
 
 
 def warn_of_contradictions(data: Json, file: str) -> None:
-    """Warn where areas are those of boxes written as two corners, and where images share a file name."""
+    """Warn if areas fit boxes that are written as two corners, or if images share a file name."""
     annotations = data.get("annotations", [])
     corners = sum(_area_is_of_corners(a) for a in annotations)
     if corners:
         _warn(
-            f"{file}: 'area' disagrees with the box in {corners} of {len(annotations)} annotations, and fits it as "
+            f"{file}: 'area' does not fit the box in {corners} of {len(annotations)} annotations, but fits it as "
             "x0 y0 x1 y1: 'bbox' must be x, y, width, height"
         )
     larger = sum(_area_is_larger(a) for a in annotations)
@@ -84,12 +84,12 @@ def warn_of_contradictions(data: Json, file: str) -> None:
         _warn(f"{file}: 'area' is larger than the box in {larger} of {len(annotations)} annotations")
     repeated = len(data["images"]) - len({image["file_name"] for image in data["images"]})
     if repeated:
-        _warn(f"{file}: {repeated} of {len(data['images'])} images have the file_name of another one")
+        _warn(f"{file}: {repeated} of {len(data['images'])} images share their file_name with another image")
 
 
 def _area_is_of_corners(annotation: Json) -> bool:
     (x0, y0, x1, y1), area = annotation["bbox"], annotation["area"]
-    if not _moderate(x0, y0, x1, y1, area):
+    if not _products_are_finite(x0, y0, x1, y1, area):
         return False
     of_corners = (x1 - x0) * (y1 - y0)
     near = 0.01 * abs(area)
@@ -98,16 +98,16 @@ def _area_is_of_corners(annotation: Json) -> bool:
 
 def _area_is_larger(annotation: Json) -> bool:
     _, _, width, height = annotation["bbox"]
-    if annotation["iscrowd"] or not _moderate(width, height, annotation["area"]):
+    if annotation["iscrowd"] or not _products_are_finite(width, height, annotation["area"]):
         return False
     return min(width, height) > 0 and 1.05 * width * height + 2 < annotation["area"]
 
 
-def _moderate(*values: float) -> bool:
-    """Whether a product of two of the values is a finite number; Python's integers may be larger than floats."""
+def _products_are_finite(*values: float) -> bool:
+    """Return whether all products of two of the values are finite; integers may exceed the range of floats."""
     return all(abs(value) < 1e100 for value in values)
 
 
 def _warn(message: str) -> None:
-    # A file may be read several times, by the loader and by evaluators.
+    # Once per message, because loaders and evaluators may read the same file.
     log_first_n(logging.WARNING, message, key="message", name=__name__)

@@ -1,8 +1,8 @@
-"""What must hold in a COCO json before Detectron2 reads it; the line of an error names file and record.
+"""Check a COCO json before Detectron2 reads it; each error names the file and the record.
 
-The rule: what contradicts itself or lacks what Detectron2 needs is an error here, since nobody can tell what was
-meant. What has one meaning only is filled in: see `coco_defaults.py`. What is merely useless (an empty box, a polygon
-of two points) is left out and counted: see `annotations.py`.
+Contradictions, and missing values that Detectron2 needs, are errors here. Missing values with only one possible
+meaning are filled in (`coco_defaults.py`). Unusable annotations, such as an empty box or a polygon of two points, are
+left out and counted (`annotations.py`).
 """
 
 from .. import _detectron2  # noqa: F401
@@ -12,7 +12,7 @@ from .. import _detectron2  # noqa: F401
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import pycocotools.coco
 from detectron2.evaluation import coco_evaluation
@@ -27,12 +27,12 @@ _COCO = pycocotools.coco.COCO
 
 @contextmanager
 def checked_json(masks: bool = True) -> Iterator[None]:
-    """Let what is loaded by Detectron2's `load_coco_json` in this context pass `check_coco` and `fill_in` first.
+    """Run `check_coco` and `fill_in` on each json that Detectron2's `load_coco_json` loads inside the block.
 
     Args:
-        masks: whether masks are read; if not, a useless one does not cost the box.
+        masks: whether masks are read; if not, a box stays even if its mask is unusable.
     """
-    pycocotools.coco.COCO = partial(_CheckedCOCO, masks=masks)  # load_coco_json imports it when it is called
+    pycocotools.coco.COCO = partial(_CheckedCOCO, masks=masks)  # load_coco_json imports COCO on each call
     try:
         yield
     finally:
@@ -41,7 +41,7 @@ def checked_json(masks: bool = True) -> Iterator[None]:
 
 @contextmanager
 def checked_evaluator_json() -> Iterator[None]:
-    """Let the json of COCO evaluators that are built in this context pass the same, and number its annotations anew."""
+    """Do the same for the json of COCO evaluators built inside the block, and renumber its annotations."""
     coco_evaluation.COCO = _EvaluatorCOCO
     try:
         yield
@@ -49,22 +49,22 @@ def checked_evaluator_json() -> Iterator[None]:
         coco_evaluation.COCO = _COCO
 
 
-class _CheckedCOCO(_COCO):
+class _CheckedCOCO(pycocotools.coco.COCO):
     def __init__(self, annotation_file: str | None = None, masks: bool = True):
         self.file, self.masks = annotation_file, masks
         try:
             super().__init__(annotation_file)
         except (UserError, FileNotFoundError):
             raise
-        except Exception as error:  # a parser of damaged text raises what it likes
-            raise UserError(f"{annotation_file}: no COCO json ({type(error).__name__}: {error})") from error
+        except Exception as error:  # damaged text can raise anything
+            raise UserError(f"{annotation_file}: not a COCO json ({type(error).__name__}: {error})") from error
 
     def createIndex(self) -> None:  # noqa: N802 - pycocotools' name
         self.complete()
         super().createIndex()
 
     def complete(self) -> None:
-        """Check what was read, and fill in what is missing."""
+        """Check the json and fill in missing values."""
         check_coco(self.dataset, str(self.file))
         fill_in(self.dataset, str(self.file), self.masks)
         warn_of_contradictions(self.dataset, str(self.file))
@@ -72,7 +72,7 @@ class _CheckedCOCO(_COCO):
 
 class _EvaluatorCOCO(_CheckedCOCO):
     def complete(self) -> None:
-        """Check, fill in and number anew."""
+        """Check the json, fill in missing values and renumber the annotations."""
         super().complete()
         prepare_for_evaluation(self.dataset)
 
@@ -81,7 +81,7 @@ def check_coco(data: dict[str, Any], file: str) -> None:
     """Check images, categories and annotations of a parsed COCO json.
 
     Raises:
-        UserError: if a key is missing, of a wrong type or out of range, an id occurs twice, or a category is unknown.
+        UserError: if a value is missing, of a wrong type or out of range, an id occurs twice, or a category is unknown.
     """
     images = _records(data, "images", file)
     categories = _records(data, "categories", file)
@@ -96,7 +96,7 @@ def check_coco(data: dict[str, Any], file: str) -> None:
     for i, category in enumerate(categories):
         where = f"{file}: category {i} (id {category['id']})"
         _require(isinstance(category.get("name"), str), where, "name", category)
-    # Detectron2 knows that the ids of COCO's minival files are not unique, and bears it.
+    # Detectron2 accepts that annotation ids of COCO's minival files are not unique.
     _check_ids("annotation", annotations, file, "minival" not in file)
     known = {category["id"] for category in categories}
     for i, annotation in enumerate(annotations):
@@ -164,7 +164,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_numbers(value: Any, length: int | None = None) -> bool:
+def _is_numbers(value: Any, length: int | None = None) -> TypeGuard[list[Any]]:
     return isinstance(value, list) and length in (None, len(value)) and all(map(_is_number, value))
 
 

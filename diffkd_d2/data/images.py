@@ -1,4 +1,4 @@
-"""Image files before they are decoded: bits a channel, size, EXIF orientation; a sample of a dataset is looked at."""
+"""Check image files without decoding them: bits per channel, size, EXIF orientation."""
 
 from .. import _detectron2  # noqa: F401
 
@@ -16,12 +16,12 @@ from ..errors import UserError
 
 logger = logging.getLogger(__name__)
 
-SAMPLE = 100  # images of a dataset that are looked at before the first step
-_ORIENTATION = 0x0112  # EXIF's tag: 1 as stored, 2 to 4 mirrored or upside down, 5 to 8 on their side
+SAMPLE = 100  # images of a dataset that are checked before the first step
+_ORIENTATION = 0x0112  # EXIF tag: 1 is as stored, 2 to 4 are mirrored or upside down, 5 to 8 swap width and height
 
 
 class Header(NamedTuple):
-    """What a file says of its image: size (width, height) as stored, EXIF orientation, Pillow's mode, its decoders."""
+    """Header of an image file: stored size (width, height), EXIF orientation, Pillow's mode and decoders."""
 
     size: tuple[int, int]
     orientation: int
@@ -30,12 +30,12 @@ class Header(NamedTuple):
 
     @property
     def seen_size(self) -> tuple[int, int]:
-        """Return (width, height) after EXIF's rotation, which is how Detectron2 reads images."""
+        """(width, height) after the EXIF rotation, which Detectron2 applies when it reads an image."""
         return self.size[::-1] if self.orientation >= 5 else self.size
 
     @property
     def undecided(self) -> bool:
-        """Whether it is turned and its size does not show whether annotations were made before or after that."""
+        """Whether EXIF turns the image, but its size does not show if annotations refer to the turned image."""
         return self.orientation in (2, 3, 4) or (self.orientation >= 5 and self.size[0] == self.size[1])
 
 
@@ -43,39 +43,39 @@ def read_header(file_name: str) -> Header:
     """Open an image without decoding it.
 
     Raises:
-        OSError: if there is no such file, or it is no image.
+        OSError: if there is no such file, or it is not an image.
     """
     with PathManager.open(file_name, "rb") as file, Image.open(file) as image:
         return header_of(image)
 
 
 def header_of(image: Image.Image) -> Header:
-    """Return the header of an image that is open and not decoded yet."""
-    decoders = str(getattr(image, "tile", ""))  # gone once the image is decoded, as getexif may do
-    # A PNG without EXIF before its pixels would be decoded to look for it behind them.
+    """Return the header of an open image that is not decoded yet."""
+    decoders = str(getattr(image, "tile", ""))  # decoding, which getexif may do, removes it
+    # getexif would decode a PNG without EXIF before its pixels, to look for EXIF after them.
     exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
     orientation = exif.get(_ORIENTATION, 1)
     return Header(image.size, orientation if orientation in range(1, 9) else 1, image.mode, decoders)
 
 
 def require_8_bits(header: Header) -> None:
-    """Raise ValueError for more than 8 bits a channel: Pillow keeps the upper 8 (RGB) or cuts values off at 255."""
+    """Raise ValueError for more than 8 bits per channel: Pillow would keep the upper 8 (RGB) or clip at 255."""
     deep = header.mode in ("F", "I") or header.mode.startswith("I;")
-    if deep or ";16" in header.decoders:  # such as "RGB;16B": how the file stores a channel
+    if deep or ";16" in header.decoders:  # such as "RGB;16B", the storage format of a channel
         mode = header.mode if deep else f"{header.mode} of 16 bits"
-        raise ValueError(f"it has more than 8 bits a channel (mode {mode}); convert it first")
+        raise ValueError(f"it has more than 8 bits per channel (mode {mode}); convert it first")
 
 
 def check_images(records: Sequence[dict[str, Any]], name: str) -> None:
-    """Look for missing image files, and at the headers of a sample; warn of rotations that cannot be verified.
+    """Check that all image files exist, and the headers of a sample; warn of rotations that cannot be verified.
 
     Args:
         records: dataset dicts.
-        name: of the dataset, for messages.
+        name: name of the dataset, for messages.
 
     Raises:
-        UserError: if files are missing, or one of the sample has more than 8 bits a channel or another size than its
-            record says. The line names the file.
+        UserError: if files are missing, or a sampled image has more than 8 bits per channel or not the size of its
+            record. The message names the file.
     """
     require_files([r["file_name"] for r in records if "file_name" in r], f"images of {name}")
     sampled = [r for r in sample(records, SAMPLE) if "file_name" in r]
@@ -95,9 +95,9 @@ def check_images(records: Sequence[dict[str, Any]], name: str) -> None:
             )
     if undecided:
         logger.warning(
-            f"{name}: {len(undecided)} of {len(sampled)} images looked at are turned by EXIF, and their size does not "
-            f"show whether the annotations are too, such as {undecided[0]}: Detectron2 turns the image, so annotations "
-            "must be of the turned one; if they are not, remove the EXIF tag"
+            f"{name}: {len(undecided)} of {len(sampled)} sampled images are turned by EXIF, such as {undecided[0]}, "
+            "and their size does not show whether the annotations are turned, too. Detectron2 turns the image, so "
+            "the annotations must refer to the turned image; if they do not, remove the EXIF tag"
         )
 
 
@@ -108,7 +108,7 @@ def sample(items: Sequence[Any], count: int) -> list[Any]:
 
 
 def named_error(record: dict[str, Any], error: Exception) -> UserError:
-    """Return the error as a UserError whose line names the image of the record."""
+    """Return the error as a UserError whose message names the image of the record."""
     text = (str(error).strip().splitlines() or ["no message"])[0]
     name = f"{record.get('file_name', 'without a name')} (image_id {record.get('image_id', 'none')})"
     return UserError(f"image {name}: {type(error).__name__}: {text}")
@@ -121,7 +121,7 @@ def _sizes_differ(header: Header, size: tuple[int, int]) -> str:
 
 
 def require_files(paths: Iterable[str], what: str) -> None:
-    """Raise UserError where local files are missing; lists each folder once, which is cheap for 100,000 files too."""
+    """Raise UserError if local files are missing. Each folder is listed once, which is fast even for 100,000 files."""
     folders: dict[str, set[str]] = {}
     missing, count = [], 0
     for path in paths:
@@ -136,6 +136,6 @@ def require_files(paths: Iterable[str], what: str) -> None:
     if missing:
         root = os.environ.get("DETECTRON2_DATASETS", "datasets")
         raise UserError(
-            f"dataset: {len(missing)} of {count} {what} are not there, such as {missing[0]} "
+            f"dataset: {len(missing)} of {count} {what} are missing, such as {missing[0]} "
             f"(DETECTRON2_DATASETS is '{root}')"
         )

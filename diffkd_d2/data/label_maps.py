@@ -1,4 +1,4 @@
-"""Label maps as class indices of the image that one sees, whatever the PNG: palette, 1 or 16 bits, EXIF beside it."""
+"""Read any label map as class indices of the upright image: palette, 1-bit or 16-bit PNG, image with EXIF rotation."""
 
 from .. import _detectron2  # noqa: F401
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 SAMPLE = 16  # label maps of a dataset that are decoded before the first step
 _PREFIX = "label-map://"
 _PLAIN, _OTHER = ("L",), ("P", "1", "I;16", "I;16B", "I;16L", "I")
-# EXIF orientation -> what Pillow does to see the image upright.
+# EXIF orientation -> Pillow's operation that turns the image upright.
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -40,8 +40,8 @@ class LabelRange(NamedTuple):
     num_classes: int
     ignore: int
 
-    def check(self, labels: Any, file: str) -> None:
-        """Raise ValueError naming the file and the first wrong value of an integer tensor or array."""
+    def check(self, labels: Any, file: str | None) -> None:
+        """Raise ValueError if an integer tensor or array has another value; name the file and the first such value."""
         wrong = labels[((labels < 0) | (labels >= self.num_classes)) & (labels != self.ignore)]
         if len(wrong):
             raise ValueError(
@@ -51,7 +51,7 @@ class LabelRange(NamedTuple):
 
 
 def label_range(names: Sequence[str]) -> LabelRange | None:
-    """Return what the metadata of a dataset (the first of several) allows; None where it names no `stuff_classes`."""
+    """Return the range of labels of the first dataset; None if its metadata has no `stuff_classes`."""
     if not names or names[0] not in DatasetCatalog.list():
         return None
     metadata = MetadataCatalog.get(names[0])
@@ -60,38 +60,38 @@ def label_range(names: Sequence[str]) -> LabelRange | None:
 
 
 def readable_label_map(image: str, label_map: str) -> str:
-    """Return the name under which Detectron2 reads class indices of the turned image.
+    """Return a file name under which Detectron2 reads the class indices of the upright image.
 
-    It is the file's own where that holds 8 bits of grey and needs no turn. Else Detectron2's training would read the
-    luminance of a palette's colours, and the evaluation the indices.
+    It is the name of the file itself if the file is 8-bit grey and need not be turned. For a palette, Detectron2 would
+    otherwise train on the luminance of the colours but evaluate on the indices.
 
     Raises:
-        ValueError: if the sizes differ, or the file holds colours or floats; the line names the files.
+        ValueError: if the sizes differ, or the file holds colours or floats; the message names the files.
     """
     header = read_header(label_map)
     if header.mode not in _PLAIN + _OTHER:
-        raise ValueError(f"label map {label_map} has the mode {header.mode}: expected one class index a pixel")
+        raise ValueError(f"label map {label_map} has the mode {header.mode}: expected one class index per pixel")
     orientation = _turn_of(image, label_map, header)
     return label_map if header.mode in _PLAIN and orientation == 1 else f"{_PREFIX}{orientation}/{label_map}"
 
 
 class ReadableLabelMaps(dict):
-    """Image file -> name under which its label map is read; for `SemSegEvaluator.input_file_to_gt_file`."""
+    """Map image files to the names under which to read label maps, for `SemSegEvaluator.input_file_to_gt_file`."""
 
     def __getitem__(self, image: str) -> str:
         return readable_label_map(image, super().__getitem__(image))
 
 
 def check_panoptic_map(image: str, panoptic_map: str) -> None:
-    """Raise ValueError where a panoptic PNG has another size than its image as seen, or more than 8 bits a channel."""
+    """Raise ValueError if a panoptic PNG has another size than its upright image or more than 8 bits per channel."""
     header = read_header(panoptic_map)
     require_8_bits(header)
-    if _turn_of(image, panoptic_map, header) != 1:  # the evaluation reads the files itself
-        raise ValueError(f"{image} is turned by EXIF, and {panoptic_map} is not: turn the file as the image is seen")
+    if _turn_of(image, panoptic_map, header) != 1:  # the evaluation reads the file directly
+        raise ValueError(f"{image} is turned by EXIF, but {panoptic_map} is not: rotate the file like the image")
 
 
 def _turn_of(image: str, label_map: str, header: Header) -> int:
-    """Return the orientation by which the label map is to be turned: 1 is as it is."""
+    """Return the EXIF orientation to apply to the label map; 1 means no change."""
     of_image = read_header(image)
     if header.size == of_image.seen_size:
         return 1
@@ -102,7 +102,7 @@ def _turn_of(image: str, label_map: str, header: Header) -> int:
 
 
 class _LabelMapHandler(PathHandler):
-    """Opens `label-map://<orientation>/<path>` as an 8-bit grey image of class indices, turned."""
+    """Open `label-map://<orientation>/<path>` as an upright 8-bit grey image of class indices."""
 
     def _get_supported_prefixes(self) -> list[str]:
         return [_PREFIX]
@@ -124,10 +124,10 @@ PathManager.register_handler(_LabelMapHandler(), allow_override=True)
 
 
 def check_label_maps(records: Sequence[dict[str, Any]], allowed: LabelRange | None, name: str) -> None:
-    """Decode a sample of the label maps; warn where all of them hold nothing but 0 and what is ignored.
+    """Decode a sample of the label maps; warn if they contain only 0 and the ignored value.
 
     Raises:
-        UserError: if one cannot be read, is of another size than its image or holds a value that is not allowed.
+        UserError: if one cannot be read, does not have the size of its image, or holds a value that is not allowed.
     """
     values: set[int] = set()
     sampled = [r for r in sample(records, SAMPLE) if "sem_seg_file_name" in r]
@@ -143,6 +143,6 @@ def check_label_maps(records: Sequence[dict[str, Any]], allowed: LabelRange | No
         values |= set(found.tolist())
     if allowed is not None and sampled and allowed.num_classes > 1 and values == {0, allowed.ignore}:
         logger.warning(
-            f"{name}: {len(sampled)} of {len(sampled)} label maps looked at hold 0 and {allowed.ignore} alone, and "
-            f"{allowed.ignore} is ignored: class 1 of {allowed.num_classes} is not there; write class indices"
+            f"{name}: all {len(sampled)} sampled label maps contain only 0 and {allowed.ignore}, and "
+            f"{allowed.ignore} is ignored, so class 1 of {allowed.num_classes} never occurs: write class indices"
         )

@@ -1,4 +1,4 @@
-"""Detectron2's loaders with checked records, mappers whose errors name the image, and a training stream by position."""
+"""Build Detectron2's loaders with checked records, errors that name the image, and a resumable training stream."""
 
 from .. import _detectron2  # noqa: F401
 
@@ -28,15 +28,14 @@ from .targets import complete_targets
 
 
 def instantiate_loader(node: DictConfig) -> Any:
-    """Instantiate the config of a loader; what is not Detectron2's, or not made of dataset dicts, is left as it is.
+    """Instantiate the config of a loader, and check its data if it is one of Detectron2's with dataset dicts.
 
-    A loader of dataset dicts has them as `records`, and the names of their classes as `class_names`: lists under
-    "things" and "stuff", as far as the dataset's metadata has them. One of training data has as `left_out` what
-    `clean_records` has counted.
+    Such a loader gets the attributes `records` (the dataset dicts) and `class_names` (a dict of the lists "things" and
+    "stuff" that the metadata has). A training loader also gets `left_out`, the counts of `clean_records`.
 
     Raises:
-        UserError: if a COCO json, an image or a label map does not hold what it must, as far as a look at a sample
-            shows; see `coco_json.py`, `targets.py`, `images.py` and `label_maps.py`.
+        UserError: if a COCO json, or one of the sampled images and label maps, is invalid; see `coco_json.py`,
+            `targets.py`, `images.py` and `label_maps.py`.
     """
     target = node.get("_target_")
     target = locate(target) if isinstance(target, str) else target
@@ -48,20 +47,21 @@ def instantiate_loader(node: DictConfig) -> Any:
     names = dataset_names(node)
     with checked_json(masks):
         try:
-            options = {key: instantiate(value) for key, value in node.items() if key not in ("_target_", "mapper")}
+            options = {str(key): instantiate(value) for key, value in node.items() if key not in ("_target_", "mapper")}
         except ValueError as error:
-            if "different metadata" in str(error):  # Detectron2's, of several datasets
-                _require_one_list(names)
+            if "different metadata" in str(error):  # Detectron2's error for several datasets
+                _require_same_classes(names)
             raise
     options["mapper"] = mapper
     if not isinstance(options.get("dataset"), list) or mapper is None:
         return target(**options)
 
-    _require_one_list(names)
+    _require_same_classes(names)
     labels = label_range(names)
     records = options.pop("dataset")
-    _look_at(records, names, labels)
+    _check_records(records, names, labels)
     options["mapper"] = NamedErrors(mapper, labels)
+    loader: Any
     if target is build_detection_test_loader:
         dataset = DatasetFromList(records, copy=False)
         loader = target(dataset=dataset, **options)
@@ -78,12 +78,12 @@ def instantiate_loader(node: DictConfig) -> Any:
 
 
 def dataset_names(node: DictConfig) -> list[str]:
-    """Return the names of the registered datasets that the config of a loader reads; none where it does not say."""
+    """Return the names of the registered datasets in the config of a loader; an empty list if it has none."""
     names = OmegaConf.select(node, "dataset.names", default=None) or []
     return [names] if isinstance(names, str) else list(names)
 
 
-def _look_at(records: list[dict[str, Any]], names: list[str], labels: Any) -> None:
+def _check_records(records: list[dict[str, Any]], names: list[str], labels: Any) -> None:
     name = " + ".join(names) or "a dataset without a name"
     warn_of_boxes(records, name)
     check_images(records, name)
@@ -96,8 +96,8 @@ def _class_names(name: str) -> dict[str, list[str]]:
     return {kind: list(classes) for kind, classes in lists.items() if classes}
 
 
-def _require_one_list(names: list[str]) -> None:
-    """Raise UserError where several datasets of one loader have different classes."""
+def _require_same_classes(names: list[str]) -> None:
+    """Raise UserError if the datasets of a loader have different classes."""
     for name in names[1:]:
         first, other = _class_names(names[0]), _class_names(name)
         for kind in first.keys() & other.keys():

@@ -1,8 +1,8 @@
-"""Detectron2's training loader, addressed by position: batch i is the same whatever was read before it.
+"""Make Detectron2's training loader resumable: batch i depends only on the seed and on i.
 
-Detectron2's sampler starts anew on resume, half-filled aspect-ratio groups are lost, and augmentations draw from
-seeds of worker processes. Here the order of the samples, their groups and their random numbers are functions of a
-seed and a position, so that a resumed run sees what the uninterrupted one would have seen, with any number of workers.
+With Detectron2 alone, a resumed run restarts the sampler, loses half-filled aspect-ratio groups, and draws
+augmentations from the seeds of worker processes. Here the order of samples, their groups and their random numbers are
+functions of a seed and a position. A resumed run gets the batches of an uninterrupted one, with any number of workers.
 """
 
 from .. import _detectron2  # noqa: F401
@@ -32,21 +32,22 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 from ..errors import UserError
 
 TRIES = 100
-OF_BATCH = 2**31  # separates the seeds of batches from those of samples and of steps (iteration, process)
+OF_BATCH = 2**31  # makes the seeds of batches differ from those of samples and of steps (iteration, process)
 
 
 class PositionedLoader:
-    """Yields the batches of `build_detection_train_loader`, from batch `start` of the stream that `seed` makes.
+    """Yield the batches of `build_detection_train_loader` from batch `start` of the stream given by `seed`.
 
-    Both may be set until iteration begins, which is when the workers are started.
+    Set both attributes before iteration, which starts the workers.
 
     Args:
         records: dataset dicts, kept as `records`.
-        mapper: dataset dict -> what the model takes; a record for which it returns None gives way to a random other.
+        mapper: function from a dataset dict to the model's input. If it returns None, a random other record is used.
         total_batch_size: images of all processes together.
-        sampler: one of Detectron2's, infinite; None: `TrainingSampler`. Where `seed_sampler` is set, `seed` seeds it.
-        aspect_ratio_grouping: as in Detectron2, by the width and height of the records (of the image files, where
-            the records have none).
+        sampler: one of Detectron2's infinite samplers. If None, `TrainingSampler`.
+        seed_sampler: whether `seed` seeds the sampler.
+        aspect_ratio_grouping: as in Detectron2, by the width and height of the records, or of the image files if the
+            records have none.
         options: the other arguments of `build_detection_train_loader`.
     """
 
@@ -71,7 +72,7 @@ class PositionedLoader:
         self._samples = PositionedSamples(self.records, mapper, collate_fn)
         sampler = TrainingSampler(len(records), seed=0) if sampler is None else sampler
         self._batches = PositionedBatches(sampler, total_batch_size // world, sizes)
-        # One item of this loader is a whole batch, so its content does not depend on the worker that makes it.
+        # An item of this loader is a whole batch, so its content does not depend on the worker that makes it.
         self._loader = build_detection_train_loader(
             dataset=self._samples,
             mapper=None,
@@ -92,23 +93,24 @@ class PositionedLoader:
 def begin(
     loader: Iterable[Any], samples: "PositionedSamples", batches: "PositionedBatches", seed: int, start: int
 ) -> Iterator[Any]:
-    """Start a loader of these batches of samples at batch `start`; the samples' random numbers follow from `seed`."""
+    """Start a loader at batch `start`; the random numbers of the samples follow from `seed`."""
     samples.seed, batches.start = seed, start
-    with torch.random.fork_rng(devices=[]):  # the loader draws a seed, which would shift the model's numbers
+    with torch.random.fork_rng(devices=[]):  # the loader draws a seed, which would shift the model's random numbers
         return iter(loader)
 
 
 class PositionedBatches(Sampler):
-    """The stream of batches, each a list of `{"position", "index"}`: cheap, so that skipping to `start` is.
+    """The stream of batches, each a list of `{"position", "index"}`; no image is read, so skipping to `start` is fast.
 
     Args:
-        sampler: infinite, the share of this process.
-        batch_size: of this process.
-        sizes: width and height of each image (n, 2), to have batches of lying or of standing ones; None: as they come.
+        sampler: infinite sampler of this process.
+        batch_size: batch size of this process.
+        sizes: width and height of each image (n, 2), to group images by aspect ratio. If None, no grouping.
     """
 
     def __init__(self, sampler: Sampler, batch_size: int, sizes: np.ndarray | None = None):
-        self.sampler, self.sizes, self.batch_size, self.start = sampler, sizes, batch_size, 0
+        self.sampler: Any = sampler  # Detectron2's has a seed
+        self.sizes, self.batch_size, self.start = sizes, batch_size, 0
 
     def __iter__(self) -> Iterator[list[dict[str, int]]]:
         rank, world = comm.get_rank(), comm.get_world_size()
@@ -122,12 +124,12 @@ class PositionedBatches(Sampler):
 
 
 class PositionedSamples(Dataset):
-    """Maps the samples of a batch, each with random numbers of its own, and so the batch.
+    """Map the samples of a batch, each with its own random numbers, and collate them.
 
     Args:
-        records: what the mapper takes.
-        mapper: record -> sample; where it returns None, a random other record is taken.
-        collate_fn: list of samples -> batch; None: the list.
+        records: inputs of the mapper.
+        mapper: function from a record to a sample. If it returns None, a random other record is used.
+        collate_fn: function from a list of samples to a batch. If None, the batch is the list.
     """
 
     def __init__(self, records: Sequence, mapper: Callable[[Any], Any], collate_fn: Callable | None = None):
@@ -139,7 +141,7 @@ class PositionedSamples(Dataset):
 
     def __getitem__(self, samples: Sequence[dict[str, int]]) -> Any:
         if not self._in_worker and get_worker_info():
-            obey_parent_alone()
+            ignore_sigterm_unless_from_parent()
             self._in_worker = True
         batch = [self._map(sample["position"], sample["index"]) for sample in samples]
         if self.collate_fn is None:
@@ -157,10 +159,10 @@ class PositionedSamples(Dataset):
         raise UserError(f"the mapper returned None for {TRIES} records in a row")
 
 
-def obey_parent_alone() -> None:
-    """Let SIGTERM end this worker only if its parent sends it.
+def ignore_sigterm_unless_from_parent() -> None:
+    """End this worker on SIGTERM only if its parent sent it.
 
-    A scheduler sends it to all processes of a job at once, and the main one still needs its workers for a last step.
+    A scheduler sends SIGTERM to all processes of a job, but the main process needs its workers for one more step.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
@@ -189,7 +191,7 @@ def seeded(*key: int) -> Iterator[None]:
 
 
 def derive_seed(*key: int) -> int:
-    """Return a seed below 2^32 for a tuple of non-negative integers; neighbours give unrelated ones."""
+    """Return a seed below 2^32 for a tuple of non-negative integers; similar tuples give unrelated seeds."""
     return int(np.random.SeedSequence(key).generate_state(1)[0])
 
 

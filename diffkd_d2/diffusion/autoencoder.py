@@ -11,7 +11,8 @@ class AutoEncoder(nn.Module):
     Args:
         channels: Ct of the teacher's feature.
         latent_channels: C of the latent.
-        norm: channels -> normalisation module; it gives the latent the unit scale that the diffusion needs.
+        norm: function that returns a norm layer for a number of channels. The norm gives the latent the unit scale that
+            the diffusion needs.
     """
 
     def __init__(self, channels: int, latent_channels: int, norm: NormFactory = BatchNorm2d):

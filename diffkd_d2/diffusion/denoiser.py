@@ -12,7 +12,7 @@ class Denoiser(nn.Module):
         channels: C of the feature.
         num_train_timesteps: number of steps that have an embedding.
         logits: False for feature maps (two bottlenecks), True for class logits (a 1x1 network C-4C-C-4C-C).
-        norm: channels -> normalisation module.
+        norm: function that returns a norm layer for a number of channels.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Denoiser(nn.Module):
 
         Args:
             x: noisy feature, (N, C, H, W).
-            t: steps of int64, (N,), or (1,) for one step of all samples.
+            t: steps of int64: (N,), or (1,) if all samples are at the same step.
         """
         return self.net(x + self.time_embedding(t)[:, :, None, None])
 

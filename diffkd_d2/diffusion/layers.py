@@ -1,4 +1,4 @@
-"""The layers that DiffKD is made of. A map is (N, C, H, W) and lies in memory as channels_last."""
+"""The layers that DiffKD is made of. Maps are (N, C, H, W) in channels_last memory format."""
 
 from collections.abc import Callable
 
@@ -7,16 +7,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 NormFactory = Callable[[int], nn.Module]
-"""Builds a normalisation module for a number of channels."""
+"""Function that returns a norm layer for a number of channels."""
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Return x (N, C, H, W) with the channels of a position next to each other in memory."""
+    """Return x (N, C, H, W) in channels_last memory format."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def full_precision(x: Tensor) -> Tensor:
-    """Return x in float32 if its type is narrower, as under autocast; float64 stays float64."""
+    """Return x in float32 if its dtype is narrower, as under autocast; float64 stays float64."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -49,9 +49,9 @@ class Conv1x1(nn.Conv2d):
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that uses its running statistics where a batch has one value per channel.
+    """Batch norm that uses its running statistics if a batch has one value per channel.
 
-    A batch of one image on the coarsest level (a map of 1x1) has no variance; torch raises there.
+    One value, such as that of a 1x1 map of one image, has no variance; torch's batch norm raises an error for it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,17 +59,17 @@ class BatchNorm2d(nn.BatchNorm2d):
         mean, var = self.running_mean, self.running_var
         if not self.training or x.numel() > x.shape[1] or mean is None or var is None:
             return super().forward(x)
-        # Copies: autograd keeps them, and a later call of the same norm changes the statistics.
+        # Copies, because autograd keeps these tensors and a later call of the norm changes the statistics in place.
         return F.batch_norm(x, mean.clone(), var.clone(), self.weight, self.bias, eps=self.eps)
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions, each normalised, with the identity added.
+    """Residual block of 1x1, 3x3 and 1x1 convolutions, each with a norm.
 
     Args:
         channels: C of input and output (N, C, H, W).
         reduction: the inner width is C / reduction, at least 1.
-        norm: channels -> normalisation module.
+        norm: function that returns a norm layer for a number of channels.
     """
 
     def __init__(self, channels: int, reduction: int, norm: NormFactory):

@@ -1,4 +1,4 @@
-"""Adaptive noise matching: how much noise a student's feature lacks."""
+"""Adaptive noise matching: predict how much noise to add to the student's feature."""
 
 from torch import Tensor, nn
 
@@ -8,12 +8,12 @@ from .layers import BatchNorm2d, Bottleneck, Conv1x1, NormFactory, full_precisio
 class NoiseMatcher(nn.Module):
     """Predict gamma per sample and blend the feature with noise: gamma x + (1 - gamma) noise.
 
-    gamma = 1 adds no noise. (The paper's text and its authors' answers differ here; their code does this.)
+    gamma = 1 adds no noise. The paper's text and its authors' answers differ here; this follows their code.
 
     Args:
         channels: C of the feature.
         logits: False for feature maps (one bottleneck), True for class logits (a 1x1 network C-2C-C).
-        norm: channels -> normalisation module.
+        norm: function that returns a norm layer for a number of channels.
     """
 
     def __init__(self, channels: int, logits: bool = False, norm: NormFactory = BatchNorm2d):

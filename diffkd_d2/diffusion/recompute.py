@@ -1,4 +1,4 @@
-"""Activation recomputation that leaves the statistics of batch norm alone."""
+"""Activation checkpointing that updates the statistics of batch norms only once."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -8,11 +8,11 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recompute(module: nn.Module, *args: Tensor) -> Tensor:
-    """Return `module(*args)` and keep no activations: the backward pass computes them again.
+    """Return `module(*args)` without storing activations; the backward pass computes them again.
 
     Args:
-        module: draws no random numbers. Its batch norms update their running statistics in the first pass alone.
-        args: what it is called with.
+        module: must not draw random numbers. Its batch norms update their running statistics in the first pass only.
+        args: its inputs.
     """
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
@@ -22,12 +22,12 @@ def recompute(module: nn.Module, *args: Tensor) -> Tensor:
 
 
 class StatisticsKept(AbstractContextManager[None]):
-    """Within it the batch norms of a module work on copies of their statistics.
+    """Context in which the batch norms of a module use copies of their statistics.
 
-    It is entered anew by each backward pass through one graph; the report of gradient norms makes several.
+    Each backward pass enters it again; the gradient report runs several passes through one graph.
 
     Args:
-        module: holds the batch norms.
+        module: module with the batch norms.
     """
 
     def __init__(self, module: nn.Module):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class NoiseSchedule(nn.Module):
-    """Linear betas and what follows from them; the network predicts the noise (epsilon).
+    """Linear betas and the alphas derived from them; the network predicts the noise (epsilon).
 
     Args:
         num_train_timesteps: length T of the training chain.
@@ -22,7 +22,7 @@ class NoiseSchedule(nn.Module):
         self.num_train_timesteps = num_train_timesteps
         betas = torch.linspace(beta_start, beta_end, num_train_timesteps, dtype=torch.float64)
         alphas_cumprod = torch.cumprod(1 - betas, dim=0)
-        # Sampling reads its coefficients from this list: no transfer, no synchronisation with the device.
+        # A list, so that sampling reads its coefficients without synchronising with the device.
         self._alpha_bar = alphas_cumprod.tolist()
         self.register_buffer("alphas_cumprod", alphas_cumprod.float(), persistent=False)
 
@@ -38,9 +38,9 @@ class NoiseSchedule(nn.Module):
         return alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise
 
     def sampling_timesteps(self, num_steps: int) -> list[int]:
-        """Return the steps visited, descending: the lower half of a chain of 2 `num_steps` equal strides.
+        """Return the timesteps of sampling, descending: the lower half of a chain of 2 `num_steps` equal intervals.
 
-        Five evaluations of a chain of 1000 visit 400, 300, 200, 100, 0 (the authors' released code).
+        With T = 1000 and 5 steps they are 400, 300, 200, 100, 0, as in the authors' released code.
 
         Raises:
             ValueError: if `num_steps` is not in [1, T / 2].
@@ -55,7 +55,7 @@ class NoiseSchedule(nn.Module):
 
         Args:
             x: sample at step t.
-            noise: what the network predicts for it, of the same shape.
+            noise: the network's prediction for it, of the same shape.
             t: current step.
             t_prev: next step, below t; -1 means the clean sample (abar = 1).
         """

@@ -11,9 +11,9 @@ from .layers import full_precision
 class Standardize(nn.Module):
     """Subtract the mean and divide by the standard deviation per channel, over all positions seen so far.
 
-    The diffusion adds noise of unit variance, so what it denoises must have unit variance; FPN features do
-    not. The teacher is frozen, hence the statistics are pooled over the whole run (every batch, every process)
-    and converge, instead of following the batch. In evaluation mode they stand still.
+    The diffusion adds noise of unit variance, so the features must have unit variance; FPN features do not. The teacher
+    is frozen, so the statistics are pooled over the whole run (all batches and processes) and converge. Eval mode does
+    not update them.
 
     Args:
         channels: C of the feature.
@@ -40,15 +40,15 @@ class Standardize(nn.Module):
 
     @torch.no_grad()
     def _update(self, x: Tensor, mask: Tensor | None) -> None:
-        # (C, positions): a view of a map in channels_last; a sum over positions is then a product with the mask.
+        # (C, positions), a view of a map in channels_last; a masked sum over positions is a product with the mask.
         x = x.permute(0, 2, 3, 1).flatten(0, 2).t()
         mask = x.new_ones(x.shape[1]) if mask is None else mask.flatten().to(x.dtype)
-        # Two passes, the second about the batch's mean: E[x^2] - E[x]^2 turns negative where the mean is large.
+        # Two passes, the second around the batch's mean, because E[x^2] - E[x]^2 can be negative if the mean is large.
         with torch.autocast(x.device.type, enabled=False):
             sums = _sum_over_processes(torch.cat([mask.sum()[None], x @ mask]))
             count, mean = sums[0], sums[1:] / sums[0].clamp(min=1)
             squares = _sum_over_processes((x - mean[:, None]).square_() @ mask)
-        # Pooled with what was seen before (Chan, Golub and LeVeque, 1979).
+        # Combine with the statistics so far (Chan, Golub and LeVeque, 1979).
         total = (self.count + count).clamp(min=1)
         shift = mean - self.mean
         squares += self.count * self.var + shift.square() * self.count * count / total

@@ -10,7 +10,7 @@ from .ranges import require_at_least, require_positive
 
 
 class ChannelWise(nn.Module):
-    """KL divergence of two maps whose channels are distributions over the positions of an image, times tau^2.
+    """KL divergence between channels, each taken as a distribution over the positions of an image, times tau^2.
 
     Args:
         student_channels: Cs.
@@ -48,6 +48,6 @@ class ChannelWise(nn.Module):
 
     def _over_positions(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Return log-probabilities (N, C, H W)."""
-        if mask is not None:  # not -inf: its product with a probability of 0 would be NaN
+        if mask is not None:  # -inf times a probability of 0 would be NaN
             x = x.masked_fill(mask == 0, torch.finfo(x.dtype).min / 2)
         return F.log_softmax(x.flatten(2) / self.tau, dim=2)

@@ -11,10 +11,10 @@ from .ranges import require_at_least
 
 
 class CrossAttention(nn.Module):
-    """Let each position of the student attend to all of the teacher's, and compare instance-normalised maps.
+    """Let each position of the student attend to all positions of the teacher; compare instance-normalised maps.
 
-    The attention has no softmax, so that its two products may be taken in the order that needs channels by channels
-    instead of positions by positions. At the start it adds nothing to the student's map.
+    The attention has no softmax, so its two products can be computed in the order that needs a matrix of channels by
+    channels instead of positions by positions. At initialisation it adds nothing to the student's map.
 
     Args:
         student_channels: Cs.
@@ -55,20 +55,20 @@ class CrossAttention(nn.Module):
         return {"loss_kd": error / (2 * weight.sum().clamp(min=1) * self.teacher_channels)}
 
     def _attend(self, student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
-        """Return what the positions of the student's map find in the teacher's, (N, C / 2, H, W)."""
+        """Return the attention of the student's positions to the teacher's, (N, C / 2, H, W)."""
         size = [min(2, n) for n in teacher.shape[2:]]
-        # Windows that reach into padding do not count, just as those that reach over a border.
-        whole = -F.max_pool2d(-weight, size)
-        key, value = (visible(F.max_pool2d(f(teacher), size), whole).flatten(2) for f in (self.key, self.value))
+        # Windows that reach into padding do not count, like those that cross the border.
+        inside = -F.max_pool2d(-weight, size)
+        key, value = (visible(F.max_pool2d(f(teacher), size), inside).flatten(2) for f in (self.key, self.value))
         query = visible(self.query(student)).flatten(2)
-        count = whole.sum(dim=(2, 3)).clamp(min=1)[:, :, None]
+        count = inside.sum(dim=(2, 3)).clamp(min=1)[:, :, None]
         with torch.autocast(teacher.device.type, enabled=False):
             found: Tensor = (value @ key.transpose(1, 2) / count) @ query
         return found.reshape(len(found), -1, *student.shape[2:])
 
 
 def _instance_norm(x: Tensor, weight: Tensor, eps: float = 1e-5) -> Tensor:
-    """Return x (N, C, H, W) with mean 0 and variance 1 of each image's channel where `weight` (N, 1, H, W) is 1."""
+    """Normalise each channel of each image of x (N, C, H, W) over the positions where `weight` (N, 1, H, W) is 1."""
     count = weight.sum(dim=(2, 3), keepdim=True).clamp(min=1)
     centred = (x - (x * weight).sum(dim=(2, 3), keepdim=True) / count) * weight
     variance = centred.square().sum(dim=(2, 3), keepdim=True) / count

@@ -1,4 +1,4 @@
-"""Mimic with an adapter as large as DiffKD's denoiser: what a network of that size gains without diffusion."""
+"""Mimic with an adapter as large as DiffKD's denoiser: a control that shows the gain without diffusion."""
 
 from torch import Tensor, nn
 
@@ -9,16 +9,16 @@ from .ranges import require_at_least
 
 
 class DeepMimic(nn.Module):
-    """Adapt the student's map by two bottlenecks and 1x1 convolutions, and take the MSE to the standardised teacher.
+    """Adapt the student's map with two bottlenecks and 1x1 convolutions; return the MSE to the standardised teacher.
 
-    A mask hides the student's padding from the adapter. Its norms and 3x3 convolutions see the padded positions, as
-    DiffKD's do: a padded map gives nearly, not exactly, what the cropped map gives.
+    A mask sets the student's padding to zero before the adapter. The adapter's norms and 3x3 convolutions still see
+    the padded positions, as DiffKD's do, so a padded map gives almost the same loss as the cropped map.
 
     Args:
         student_channels: Cs.
         teacher_channels: Ct.
-        latent_channels: width of the bottlenecks, as DiffKD's; None: Ct.
-        norm: channels -> normalisation module.
+        latent_channels: width of the bottlenecks, as in DiffKD. If None, Ct.
+        norm: function that returns a norm layer for a number of channels.
 
     Raises:
         ValueError: if an option is out of range.

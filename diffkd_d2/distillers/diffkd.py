@@ -24,24 +24,25 @@ from .ranges import require_at_least, require_positive
 
 
 class DiffKD(nn.Module):
-    """Denoise the student's feature by a diffusion model trained on the teacher's, then compare the two.
+    """Denoise the student's feature with a diffusion model trained on the teacher's, then compare the two.
 
     Args:
         student_channels: Cs.
         teacher_channels: Ct.
-        latent_channels: C, width of the autoencoder's latent; None: no autoencoder, C = Ct.
+        latent_channels: C, width of the autoencoder's latent. If None, there is no autoencoder and C = Ct.
         num_function_evals: denoiser evaluations in one sampling chain (the paper's NFE), 1 to 500.
-        logits: False: feature maps, MSE. True: class logits (N, Ct) or (N, Ct, H, W), KL; no autoencoder.
-        tau: temperature of the KL where `logits` is set.
-        recompute: keep no activations of the denoiser; the backward pass computes them again.
+        logits: if False, compare feature maps by MSE; if True, class logits (N, Ct) or (N, Ct, H, W) by KL, without
+            autoencoder.
+        tau: temperature of the KL, if `logits` is True.
+        recompute: do not store the denoiser's activations; compute them again in the backward pass.
         kd_weight: factor on `loss_kd`.
-        diffusion_weight: factor on `loss_diffusion`, which reaches the denoiser only.
-        ae_weight: factor on `loss_ae`, which reaches the autoencoder only.
-        norm: channels -> normalisation module.
+        diffusion_weight: factor on `loss_diffusion`, which trains the denoiser only.
+        ae_weight: factor on `loss_ae`, which trains the autoencoder only.
+        norm: function that returns a norm layer for a number of channels.
 
     Raises:
-        ValueError: if `logits` is combined with an autoencoder, or a number is out of range: channels are 1 at least,
-            weights 0 at least, `tau` is positive.
+        ValueError: if `logits` is combined with an autoencoder, or a number is out of range: channels are at least 1,
+            weights at least 0, `tau` is positive.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class DiffKD(nn.Module):
         self.proj = nn.Sequential(Conv1x1(channels, channels), norm(channels))
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
-        """Return `loss_kd`, `loss_diffusion`, with an autoencoder `loss_ae`, and the metric `gamma` (mean).
+        """Return `loss_kd`, `loss_diffusion`, `loss_ae` if there is an autoencoder, and the metric `gamma` (mean).
 
         Args:
             student: (N, Cs, H, W), or (N, Cs) logits.
@@ -106,7 +107,7 @@ class DiffKD(nn.Module):
         return losses
 
     def encode(self, teacher: Tensor, mask: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the latent z (N, C, H, W), detached, and `{"loss_ae"}` where there is an autoencoder."""
+        """Return the latent z (N, C, H, W), detached, and a dict with `loss_ae` if there is an autoencoder."""
         target = teacher if self.standardize is None else self.standardize(teacher, mask)
         if self.autoencoder is None:
             return target.detach(), {}
@@ -114,11 +115,11 @@ class DiffKD(nn.Module):
         return latent.detach(), {"loss_ae": self.ae_weight * masked_mse(reconstruction, target, mask)}
 
     def refine(self, student: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Align, match the noise, denoise by the DDIM chain, project. The gradient flows through every step.
+        """Align, match the noise, denoise with the DDIM chain, project. The gradient flows through every step.
 
         Args:
             student: (N, Cs, H, W).
-            noise: standard normal (N, C, H, W); drawn if None.
+            noise: standard normal (N, C, H, W). If None, it is drawn.
 
         Returns:
             the refined feature (N, C, H, W) and gamma (N,).
@@ -133,12 +134,12 @@ class DiffKD(nn.Module):
     def diffusion_loss(
         self, latent: Tensor, t: Tensor | None = None, noise: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
-        """Return the MSE between the noise put into the latent and the noise predicted (epsilon prediction).
+        """Return the MSE between the noise added to the latent and the predicted noise (epsilon prediction).
 
         Args:
             latent: z (N, C, H, W), without gradient.
-            t: steps (N,) of int64; drawn uniformly from [0, T) if None.
-            noise: standard normal, the shape of z; drawn if None.
+            t: steps (N,) of int64. If None, they are drawn uniformly from [0, T).
+            noise: standard normal, the shape of z. If None, it is drawn.
             mask: as in `forward`.
         """
         noise = normal_like(latent) if noise is None else noise
@@ -148,7 +149,7 @@ class DiffKD(nn.Module):
 
     def _denoise(self, x: Tensor, t: Tensor) -> Tensor:
         """Return the predicted noise in float32, with or without recomputation."""
-        # A batch norm uses its running statistics for one value per channel; another call may change them meanwhile.
+        # With one value per channel, a batch norm uses its running statistics, which may change before recomputation.
         if self.recompute and x.numel() > x.shape[1]:
             return full_precision(recompute(self.denoiser, x, t))
         return full_precision(self.denoiser(x, t))

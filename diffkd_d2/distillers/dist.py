@@ -9,9 +9,9 @@ from .ranges import require_at_least, require_positive
 
 
 class DIST(nn.Module):
-    """Pearson distance between class probabilities: within each sample, and of each class over the batch.
+    """Pearson distance between class probabilities: over the classes of each sample, and over the batch for each class.
 
-    Unlike KL it asks for the teacher's relations only, not for its scale and shift (the paper's eq. 7 to 10).
+    Unlike KL it ignores scale and shift and keeps only the teacher's relations (the paper's eq. 7 to 10).
 
     Args:
         tau: temperature of both softmaxes, above 0; the loss is multiplied by tau^2.
@@ -41,7 +41,7 @@ class DIST(nn.Module):
         """
         check_channels("teacher", teacher, student.shape[1])
         rows = [_rows(x, mask).div(self.tau).softmax(dim=1) for x in (student, teacher.detach())]
-        if len(rows[0]) == 0:  # an ROI head without a box: a mean over nothing would be NaN
+        if len(rows[0]) == 0:  # an ROI head without boxes: the mean of an empty tensor is NaN
             return {"loss_kd": rows[0].sum()}
         inter = _pearson_distance(*rows)
         intra = _pearson_distance(*(x.t() for x in rows))

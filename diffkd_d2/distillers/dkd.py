@@ -9,14 +9,14 @@ from .ranges import require_at_least, require_positive
 
 
 class DKD(nn.Module):
-    """KD in two parts with a weight each: the true class against all others, and the others among themselves.
+    """KD split into two weighted parts: the true class against all others, and the other classes among themselves.
 
     Args:
         alpha: factor on the part of the true class.
         beta: factor on the part of the other classes. Published with tau 1: 0.25 for two-stage detectors, 0.5 for
             ImageNet.
         tau: temperature, above 0; both parts are multiplied by tau^2.
-        standardize: give the logits of each sample mean 0 and standard deviation 1 first (arXiv 2403.01427).
+        standardize: first give the logits of each sample mean 0 and standard deviation 1 (arXiv 2403.01427).
 
     Raises:
         ValueError: if an option is out of range.
@@ -36,10 +36,10 @@ class DKD(nn.Module):
         """Return `loss_kd` and its parts `target` and `others`, weighted, as metrics; means over samples.
 
         Args:
-            student: logits (N, K) or (N, K, H, W), of two classes at least.
+            student: logits (N, K) or (N, K, H, W) with at least two classes.
             teacher: logits of the same shape; carries no gradient.
             mask: (N, 1, H, W), 1 where a position counts, 0 where it is padding.
-            labels: classes (N,) or (N, 1, H, W); samples of a class outside of 0 to K - 1 do not count.
+            labels: classes (N,) or (N, 1, H, W); samples with a class outside of [0, K - 1] do not count.
 
         Raises:
             ValueError: if the numbers of classes differ, or the labels are probabilities.
@@ -62,9 +62,9 @@ class DKD(nn.Module):
         return {"loss_kd": target + others, "target": target.detach(), "others": others.detach()}
 
     def _split(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log-probabilities of the true class and of not it (N, 2, H, W), and those among the others."""
+        """Return log-probabilities (N, 2, H, W) of the true class and of all others, and those within the others."""
         of_target = logits.gather(1, labels)
-        # Not -inf: its product with a probability of 0 would be NaN.
+        # -inf times a probability of 0 would be NaN.
         without = logits.scatter(1, labels, torch.finfo(logits.dtype).min / 2)
         total, of_others = (x.logsumexp(dim=1, keepdim=True) for x in (logits, without))
         return torch.cat([of_target, of_others], dim=1) - total, without - of_others

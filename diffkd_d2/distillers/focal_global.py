@@ -12,16 +12,16 @@ from .ranges import require_at_least, require_positive
 class FocalGlobal(nn.Module):
     """Compare maps inside and outside of boxes, weighted by the teacher's attention, and their global context.
 
-    The four terms are summed over channels and positions and averaged over images. The weights are the reference's
-    defaults. Published: RetinaNet, GFL, SOLO as the defaults with `attention_weight=5e-4`; FCOS 1.6e-3, 8e-4, 8e-4,
-    8e-6 with `temperature=0.8`; Faster, Mask and Cascade R-CNN 5e-5, 2.5e-5, 5e-5, 5e-7.
+    The four terms are summed over channels and positions and averaged over images. The default weights are those of
+    the authors' code. Published: RetinaNet, GFL and SOLO the defaults with `attention_weight=5e-4`; FCOS 1.6e-3, 8e-4,
+    8e-4, 8e-6 with `temperature=0.8`; Faster, Mask and Cascade R-CNN 5e-5, 2.5e-5, 5e-5, 5e-7.
 
     Args:
         student_channels: Cs.
         teacher_channels: Ct.
-        temperature: of the softmax of both attentions (T), above 0.
+        temperature: temperature of both attentions' softmax (T), above 0.
         foreground_weight: factor on the squared distance inside of boxes (alpha).
-        background_weight: factor on that outside of them (beta).
+        background_weight: factor on the squared distance outside of boxes (beta).
         attention_weight: factor on the L1 distance of the attentions (gamma).
         relation_weight: factor on the squared distance of the maps with their global context added (lambda).
 
@@ -88,7 +88,7 @@ class FocalGlobal(nn.Module):
         return {"loss_kd": sum(parts), **{n: part.detach() for n, part in zip(names, parts, strict=True)}}
 
     def _attention(self, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the attention to positions (N, 1, H, W), of mean 1, and to channels (N, C, 1, 1), of mean 1."""
+        """Return the attention to positions (N, 1, H, W) and to channels (N, C, 1, 1), each with mean 1."""
         strength, count = x.abs(), weight.sum(dim=(2, 3), keepdim=True)
         positions = softmax_over_positions(strength.mean(dim=1, keepdim=True) / self.temperature, weight)
         channels = strength.sum(dim=(2, 3), keepdim=True) / count.clamp(min=1) / self.temperature
@@ -96,7 +96,7 @@ class FocalGlobal(nn.Module):
 
 
 class GlobalContext(nn.Module):
-    """Add to each position a transform of the map's weighted mean (GCNet, arXiv 1904.11492).
+    """Add a transform of the map's attention-weighted mean to each position (GCNet, arXiv 1904.11492).
 
     Args:
         channels: C.
@@ -130,8 +130,8 @@ def softmax_over_positions(x: Tensor, weight: Tensor) -> Tensor:
 def box_weights(boxes: list[Tensor], weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return the weights of positions inside of boxes and outside of them, (N, 1, H, W) each.
 
-    Inside it is one over the area in positions of the smallest box there; outside one over the number of positions
-    outside. Edges are rounded outwards, and both edges belong to a box.
+    A position inside of boxes weighs 1 / the area of the smallest box that contains it, in positions; a position
+    outside weighs 1 / the number of positions outside. Edges are rounded outwards, and both edges belong to a box.
 
     Args:
         boxes: of each image, (n_i, 4), XYXY in positions of the map.

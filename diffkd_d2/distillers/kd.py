@@ -11,7 +11,7 @@ class KD(nn.Module):
 
     Args:
         tau: temperature, above 0.
-        standardize: give the logits of each sample mean 0 and standard deviation 1 first (arXiv 2403.01427).
+        standardize: first give the logits of each sample mean 0 and standard deviation 1 (arXiv 2403.01427).
             Published: tau 2, weight 9.
 
     Raises:

@@ -8,16 +8,16 @@ from .losses import visible
 
 
 def align_channels(student_channels: int, teacher_channels: int) -> nn.Module:
-    """Return a 1x1 convolution where the numbers of channels differ, else the identity, as in equal published pairs."""
+    """Return a 1x1 convolution if the numbers of channels differ, else (as in published pairs) the identity."""
     same = student_channels == teacher_channels
     return nn.Identity() if same else Conv1x1(student_channels, teacher_channels)
 
 
 class MaskedBatchNorm2d(BatchNorm2d):
-    """Batch norm over the positions of a mask; zeros stand at all others afterwards."""
+    """Batch norm over the positions of a mask; the output is zero at all other positions."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return x (N, C, H, W) normalised; `mask` (N, 1, H, W) says which positions count, None: all."""
+        """Return x (N, C, H, W) normalised; `mask` (N, 1, H, W) says which positions count. If None, all count."""
         if mask is None:
             return super().forward(x)
         if not self.training:

@@ -15,14 +15,14 @@ class MaskedGenerative(nn.Module):
     Args:
         student_channels: Cs.
         teacher_channels: Ct.
-        ratio: share of the positions that are erased, in [0, 1], drawn anew in each step from the generator of the
-            device. Published: 0.65 for one-stage detectors, 0.45 for two-stage ones, 0.75 for segmentation.
-        reduction: "sum": squared errors summed over channels and positions, averaged over images, as published; its
-            size grows with the images', and the published weights (2e-5 one-stage, 5e-7 two-stage) are for 800x1333
-            pixels. "mean": averaged over channels and positions too.
+        ratio: share of the positions to erase, in [0, 1]. The device's generator draws them at each step.
+            Published: 0.65 for one-stage detectors, 0.45 for two-stage ones, 0.75 for segmentation.
+        reduction: "sum" (as published) sums the squared errors over channels and positions and averages over images.
+            It grows with the size of the images; the published weights (2e-5 one-stage, 5e-7 two-stage) are for
+            800x1333 pixels. "mean" averages over channels and positions too.
 
     Raises:
-        ValueError: if `ratio` or `reduction` is none of these.
+        ValueError: if an option is out of range.
     """
 
     def __init__(self, student_channels: int, teacher_channels: int, ratio: float = 0.65, reduction: str = "sum"):
@@ -59,7 +59,7 @@ class MaskedGenerative(nn.Module):
         x = visible(x, mask)
         draws = torch.rand((len(x), 1, *x.shape[2:]), dtype=x.dtype, device=x.device)
         first, second = self.generation
-        # Padding is zero before each convolution, as it is beyond the border of a map.
+        # Set padding to zero before each convolution, like the zeros beyond the border of a map.
         hidden = F.relu(first(x.masked_fill(draws > 1 - self.ratio, 0.0)))
         generated: Tensor = second(hidden if mask is None else hidden.masked_fill(mask == 0, 0.0))
         return generated

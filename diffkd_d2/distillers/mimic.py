@@ -8,14 +8,14 @@ from .ranges import require_at_least
 
 
 class Mimic(nn.Module):
-    """Align the student's feature by a 1x1 convolution and take the distance to the teacher's (FitNets, 1412.6550).
+    """Align the student's feature with a 1x1 convolution; compare it with the teacher's (FitNets, arXiv 1412.6550).
 
     Args:
         student_channels: Cs.
         teacher_channels: Ct.
 
     Raises:
-        ValueError: if one of them is below 1.
+        ValueError: if a number of channels is below 1.
     """
 
     def __init__(self, student_channels: int, teacher_channels: int):

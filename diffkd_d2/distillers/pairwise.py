@@ -8,11 +8,10 @@ from .losses import ones_or, visible
 
 
 class Pairwise(nn.Module):
-    """MSE of the cosine similarities of all pairs of positions of an image, after a max-pooling of 2x2.
+    """MSE of the cosine similarities of all pairs of positions of an image, after 2x2 max-pooling.
 
-    It compares matrices of positions by positions and is computed without them, from products of channels by channels:
-    |S'S - T'T|^2 = |SS'|^2 - 2 |ST'|^2 + |TT'|^2 for maps S and T as matrices of channels by positions. So it has no
-    parameter, whatever the numbers of channels.
+    For maps S and T as matrices of channels by positions, |S'S - T'T|^2 = |SS'|^2 - 2 |ST'|^2 + |TT'|^2. The right side
+    needs only matrices of channels by channels. The module has no parameters; the numbers of channels may differ.
     """
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
@@ -31,7 +30,7 @@ class Pairwise(nn.Module):
         return {"loss_kd": ((products[0] - 2 * products[1] + products[2]) / pairs).mean()}
 
     def _directions(self, x: Tensor, mask: Tensor | None, weight: Tensor) -> Tensor:
-        """Return the pooled map as (N, C, positions), of length 1 at positions that count, 0 elsewhere."""
+        """Return the pooled map as (N, C, positions): unit vectors at positions that count, 0 elsewhere."""
         x = visible(x)
         if mask is not None:
             x = x.masked_fill(mask == 0, torch.finfo(x.dtype).min)

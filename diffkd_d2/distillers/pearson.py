@@ -8,10 +8,10 @@ from .ranges import require_at_least, require_positive
 
 
 class Pearson(nn.Module):
-    """Half the MSE of two maps, each channel of which is standardised over the positions of the batch.
+    """Half the MSE of two maps whose channels are standardised over all positions of the batch.
 
-    That is 1 minus the Pearson correlation of corresponding channels, averaged. It has no parameter where the channels
-    are equal. The statistics are those of one process.
+    This equals 1 minus the Pearson correlation of corresponding channels, averaged. The module has no parameters if the
+    numbers of channels are equal. Each process computes its own statistics.
 
     Args:
         student_channels: Cs.
@@ -49,7 +49,7 @@ class Pearson(nn.Module):
         return {"loss_kd": error / 2}
 
     def _standardize(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Return x (N, C, H, W) with mean 0 and variance 1 of each channel where `weight` (N, 1, H, W) is 1."""
+        """Standardise each channel of x (N, C, H, W) over the positions where `weight` (N, 1, H, W) is 1."""
         count = weight.sum()
         centred = (x - x.sum(dim=(0, 2, 3), keepdim=True) / count.clamp(min=1)) * weight
         variance = centred.square().sum(dim=(0, 2, 3), keepdim=True) / (count - 1).clamp(min=1)

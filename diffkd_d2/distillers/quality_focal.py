@@ -1,4 +1,4 @@
-"""Quality-focal distillation of class logits with sigmoid, as in BCKD (arXiv 2308.14286) and CrossKD (2306.11369)."""
+"""Quality-focal distillation of sigmoid class logits, as in BCKD (arXiv 2308.14286) and CrossKD (2306.11369)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,14 +13,14 @@ from .losses import as_maps, check_channels, ones_or, visible
 class QualityFocalKD(nn.Module):
     """Binary cross-entropy of the student's logits to the teacher's probabilities, times their distance to a power.
 
-    L = sum BCE(s, p_t) |p_t - p_s|^beta / normalizer, where p is the sigmoid of the logits. For heads with sigmoid
-    (RetinaNet, FCOS); heads with softmax take KD or DKD. It keeps six maps as large as the logits for the backward
-    pass: 1.28 times the memory of RetinaNet's step for 720 channels on P3 to P7 of an image of 800x1344.
+    L = sum BCE(s, p_t) |p_t - p_s|^beta / normalizer, where p is the sigmoid of the logits. For sigmoid heads
+    (RetinaNet, FCOS); for softmax heads use KD or DKD. The backward pass needs six maps as large as the logits: a
+    RetinaNet step takes 1.28 times the memory (720 channels, P3 to P7, an image of 800x1344).
 
     Args:
         beta: exponent of the distance, at least 1.
-        normalizer: what the sum is divided by. If None, the sum over positions of the teacher's largest probability,
-            at least 1, which stands for the number of positive positions.
+        normalizer: divisor of the sum. If None, the sum over positions of the teacher's largest probability, at least
+            1, as an estimate of the number of positive positions.
 
     Raises:
         ValueError: if `beta` is below 1.
@@ -41,9 +41,9 @@ class QualityFocalKD(nn.Module):
         """Return `loss_kd`.
 
         Args:
-            student: logits (N, A K, H, W), or a list of them, one a level, which share one normalizer.
+            student: logits (N, A K, H, W), or a list with one tensor per level; the levels share one normalizer.
             teacher: logits of the same shape; carry no gradient.
-            mask: (N, 1, H, W), 1 where a position counts, 0 where it is padding; a list where `student` is one.
+            mask: (N, 1, H, W), 1 where a position counts, 0 where it is padding; a list if `student` is a list.
 
         Raises:
             ValueError: if the numbers of channels differ.
@@ -58,7 +58,7 @@ class QualityFocalKD(nn.Module):
     def _level(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         check_channels("teacher", teacher, student.shape[1])
         student, teacher = as_maps(student, teacher.detach())
-        # Where both are 0, the distance is 0: padding adds nothing.
+        # Padding adds nothing: both logits are 0 there, so the distance is 0.
         student, target = visible(student, mask), visible(teacher, mask).sigmoid()
         distance = (target - student.sigmoid()).abs().pow(self.beta)
         error = F.binary_cross_entropy_with_logits(student, target, reduction="none") * distance

@@ -1,11 +1,11 @@
-"""Ranges of the options that distillers share."""
+"""Range checks for the options of distillers."""
 
 
 def require_at_least(least: float, **options: float | None) -> None:
-    """Check options by name; None passes, NaN does not.
+    """Check that each option is at least `least`; None passes, NaN does not.
 
     Raises:
-        ValueError: naming the first that is smaller.
+        ValueError: if one is smaller; the message names the first.
     """
     for name, value in options.items():
         if value is not None and not value >= least:
@@ -13,10 +13,10 @@ def require_at_least(least: float, **options: float | None) -> None:
 
 
 def require_positive(**options: float) -> None:
-    """Check options by name; NaN does not pass.
+    """Check that each option is above 0; NaN does not pass.
 
     Raises:
-        ValueError: naming the first that is not above 0.
+        ValueError: if one is not; the message names the first.
     """
     for name, value in options.items():
         if not value > 0:

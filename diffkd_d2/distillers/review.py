@@ -15,14 +15,14 @@ POOLED = (4, 2, 1)
 
 
 class Review(nn.Module):
-    """Fuse the student's levels from the coarsest to the finest, and compare each with the teacher's at four scales.
+    """Fuse the student's levels from the coarsest to the finest; compare each with the teacher's at four scales.
 
-    For `DistillPoint(levels=...)`. Published for P2 to P6 of Faster R-CNN and P3 to P7 of RetinaNet with weight 1.
+    Use it with `DistillPoint(levels=...)`. Published with weight 1 for P2 to P6 of Faster R-CNN, P3 to P7 of RetinaNet.
 
     Args:
-        student_channels: Cs, of all levels.
-        teacher_channels: Ct, of all levels.
-        num_levels: L.
+        student_channels: Cs, the same for all levels.
+        teacher_channels: Ct, the same for all levels.
+        num_levels: L, number of levels.
         inner_channels: width of the maps that are passed down.
 
     Raises:
@@ -52,12 +52,12 @@ class Review(nn.Module):
         Args:
             student: L maps (N, Cs, H, W), finest first.
             teacher: L maps (N, Ct, H, W), carry no gradient.
-            mask: of each level, (N, 1, H, W), 1 where a position counts, 0 where it is padding, or None. The positions
-                that count are a rectangle that begins at the top left.
+            mask: for each level None or (N, 1, H, W), 1 where a position counts, 0 where it is padding. The positions
+                that count are a rectangle that starts at the top left.
 
         Raises:
-            ValueError: if there are more or fewer levels, or a feature has another number of channels, than the
-                distiller was built for.
+            ValueError: if the number of levels, or of channels of a feature, is not the one that the distiller was
+                built for.
         """
         if isinstance(student, Tensor) or len(student) != len(self.fusions):
             found = "one map" if isinstance(student, Tensor) else f"{len(student)} levels"
@@ -73,13 +73,13 @@ class Review(nn.Module):
 
 
 class Fusion(nn.Module):
-    """One level: mix the student's map with what comes from the coarser level, by weights for each position.
+    """One level: blend the student's map with the map of the coarser level, with a weight for each position.
 
     Args:
         in_channels: Cs.
-        inner_channels: C, width of what is passed on.
+        inner_channels: C, width of the map that is passed to the finer level.
         out_channels: Ct.
-        coarsest: whether nothing comes from a coarser level.
+        coarsest: whether there is no coarser level.
     """
 
     def __init__(self, in_channels: int, inner_channels: int, out_channels: int, coarsest: bool):
@@ -93,11 +93,11 @@ class Fusion(nn.Module):
             nn.init.kaiming_uniform_(conv.weight, a=1)
 
     def forward(self, x: Tensor, coarser: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the map to compare, (N, Ct, H, W), and what is passed on, (N, C, H, W).
+        """Return the map to compare, (N, Ct, H, W), and the map for the finer level, (N, C, H, W).
 
         Args:
             x: the student's map, (N, Cs, H, W).
-            coarser: what the coarser level passed on, (N, C, H', W'); None on the coarsest.
+            coarser: map of the coarser level, (N, C, H', W'); None on the coarsest.
             mask: (N, 1, H, W) or None.
         """
         x = self.reduce_norm(self.reduce(x), mask)
@@ -110,15 +110,15 @@ class Fusion(nn.Module):
 
 
 def hierarchical_distance(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return the MSE of two maps and of their averages over grids of 4x4, 2x2 and one cell, averaged with weights.
+    """Return the weighted mean of the MSE of two maps and of their averages over grids of 4x4, 2x2 and 1x1 cells.
 
-    The map weighs 1, and each grid half of what comes before it. Grids with no fewer rows than the map are left out.
-    Each image is pooled as if its padding were cut off.
+    The map has weight 1, and each grid half the weight of the scale before it. Grids with at least as many rows as the
+    map are left out. Each image is pooled as if its padding were cropped.
 
     Args:
         student: (N, C, H, W).
         teacher: (N, C, H, W).
-        mask: (N, 1, H, W), 1 on a rectangle that begins at the top left of each image; None: everywhere.
+        mask: (N, 1, H, W), 1 on a rectangle that starts at the top left of each image. If None, everywhere.
     """
     student, teacher = visible(student, mask), visible(teacher, mask)
     weight = ones_or(mask, teacher)

@@ -9,14 +9,14 @@ from .ranges import require_at_least
 class ScoreMimic(nn.Module):
     """Squared distance to the teacher's map, weighted by the teacher's largest class probability at each position.
 
-    Published weights: RetinaNet 0.005, FCOS 0.01, GFL 0.1, Faster R-CNN (scores of the RPN) 0.002, all of them with a
+    Published weights: RetinaNet 0.005, FCOS 0.01, GFL 0.1, Faster R-CNN (scores of the RPN) 0.002, all with a
     warm-up of 500 iterations.
 
     Args:
         student_channels: Cs.
         teacher_channels: Ct.
-        kernel_size: of the convolution that adapts the student's map; odd. Published: 3.
-        mean_over_channels: divide by the number of channels, as the distillation of YOLO packages does.
+        kernel_size: kernel size of the convolution that adapts the student's map; odd. Published: 3.
+        mean_over_channels: divide by the number of channels, as YOLO packages do in distillation.
 
     Raises:
         ValueError: if an option is out of range.

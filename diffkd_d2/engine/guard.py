@@ -22,16 +22,17 @@ class TooManySkippedError(UserError):
 class StepGuard:
     """Decide whether to take a step, with the same answer in all processes.
 
-    A step that is skipped leaves no trace in parameters, buffers (running statistics) and optimizer.
+    A skipped step changes no parameter, buffer (running statistics) or optimizer state.
 
     Args:
         model: in training, not its DDP wrapper.
-        max_skipped: steps skipped in a row after which `TooManySkippedError` is raised.
-        drop_distill: take the step without the distillation losses where only those are not finite.
+        max_skipped: number of consecutive skipped steps after which `TooManySkippedError` is raised.
+        drop_distill: if only distillation losses are NaN or Inf, take the step without them.
     """
 
     def __init__(self, model: nn.Module, max_skipped: int = 10, drop_distill: bool = False):
-        self.model, self.max_skipped, self.drop_distill = model, max_skipped, drop_distill
+        self.model: Any = model  # a DistilledModel where losses have an `origin`
+        self.max_skipped, self.drop_distill = max_skipped, drop_distill
         self.skipped = self.in_a_row = self.dropped = 0
         self._images: list[Any] = []
 
@@ -44,13 +45,13 @@ class StepGuard:
 
     def judge_losses(self, losses: dict[str, Tensor]) -> dict[str, Tensor] | None:
         """Return the losses to train on, or None if the step must be skipped."""
-        origin = getattr(self.model, "origin", {})
+        loss_to_point = getattr(self.model, "loss_to_point", {})
         values = torch.stack([v.detach().float() for v in losses.values()]).tolist()
         bad = {k: v for k, v in zip(losses, values, strict=True) if not abs(v) < float("inf")}
-        any_bad, task_bad = self._agree(bool(bad), any(k not in origin for k in bad))
+        any_bad, task_bad = self._agree(bool(bad), any(k not in loss_to_point for k in bad))
         if not any_bad:
             return losses
-        names = [f"{k} (point '{origin[k]}')" if k in origin else k for k in bad]
+        names = [f"{k} (point '{loss_to_point[k]}')" if k in loss_to_point else k for k in bad]
         found = ", ".join(f"{name} is {v}" for name, v in zip(names, bad.values(), strict=True))
         if task_bad or not self.drop_distill:
             self._skip(found)
@@ -59,7 +60,7 @@ class StepGuard:
         self._restore(self.model.points)
         self._report(found, f"the distillation losses of this step are dropped ({self.dropped} so far)")
         get_event_storage().put_scalar("dropped_distill", self.dropped, smoothing_hint=False)
-        task = {k: v for k, v in losses.items() if k not in origin}
+        task = {k: v for k, v in losses.items() if k not in loss_to_point}
         # DDP waits for a gradient of every parameter.
         task["loss_distill_dropped"] = 0.0 * sum(p.sum() for p in self.model.parameters() if p.requires_grad)
         return task
@@ -68,9 +69,9 @@ class StepGuard:
         """Return whether to take the step; call this after the gradients are unscaled.
 
         Args:
-            losses: what `judge_losses` returned.
-            scaler: as long as its scale is 1 or more, an overflow of float16 is its own matter: it leaves the step
-                out and lowers the scale.
+            losses: the result of `judge_losses`.
+            scaler: the loss scaler. While its scale is 1 or more, it handles an overflow of float16 itself: it skips
+                the update and lowers the scale.
         """
         parameters = [(n, p) for n, p in self.model.named_parameters() if p.grad is not None]
         if not parameters:
@@ -95,7 +96,7 @@ class StepGuard:
         return {"skipped": self.skipped, "in_a_row": self.in_a_row, "dropped": self.dropped}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the counts."""
         self.skipped, self.in_a_row, self.dropped = (int(state[k]) for k in ("skipped", "in_a_row", "dropped"))
 
     def _skip(self, found: str) -> None:
@@ -118,7 +119,7 @@ class StepGuard:
                 buffer.copy_(copy)
 
     def _report(self, found: str, done: str) -> None:
-        """Log what each process found, in the main process; all processes must call this."""
+        """Log what each process found. All processes must call this; the main process logs."""
         iteration = get_event_storage().iter
         text = f"{found}, not finite; images: {', '.join(map(str, self._images)) or 'unknown'}" if found else ""
         for rank, line in enumerate(comm.gather(text)):
@@ -127,7 +128,7 @@ class StepGuard:
         logger.warning(f"iteration {iteration}: {done}")
 
     def _agree(self, *flags: bool) -> list[bool]:
-        """Return for each flag whether any process has set it."""
+        """Return, for each flag, whether any process set it."""
         if comm.get_world_size() == 1:
             return list(flags)
         device = next(self.model.parameters()).device

@@ -1,4 +1,4 @@
-"""The evaluator of a dataset by its metadata's `evaluator_type`, as Detectron2's tools choose it."""
+"""Choose the evaluator of a dataset by its metadata's `evaluator_type`, as Detectron2's tools do."""
 
 from .. import _detectron2  # noqa: F401
 
@@ -23,7 +23,7 @@ from detectron2.evaluation import (
 from ..errors import UserError
 from .third_party import provide_cityscapes, provide_panopticapi
 
-# COCOEvaluator's C++ part gives the same numbers faster, and a pure-Python Detectron2 has none.
+# use_fast_impl=False, because a pure-Python Detectron2 lacks COCOEvaluator's C++ code; the results are the same.
 _MAKERS = {
     "coco": lambda name, folder, sigmas: [_coco(name, folder, sigmas)],
     "sem_seg": lambda name, folder, sigmas: [SemSegEvaluator(name, output_dir=folder)],
@@ -41,12 +41,12 @@ def evaluator_of(dataset_name: str, output_dir: str, keypoint_sigmas: list[float
     """Return the evaluator for a registered dataset.
 
     Args:
-        dataset_name: as registered.
-        output_dir: where it writes its predictions.
-        keypoint_sigmas: of COCO's keypoint similarity (TEST.KEYPOINT_OKS_SIGMAS); None: COCO's own.
+        dataset_name: name of a registered dataset.
+        output_dir: folder for its predictions.
+        keypoint_sigmas: sigmas of COCO's keypoint similarity (TEST.KEYPOINT_OKS_SIGMAS). If None, COCO's own.
 
     Raises:
-        UserError: if the dataset's metadata names no type of evaluator, or one that Detectron2's tools do not know.
+        UserError: if the dataset's metadata has no `evaluator_type`, or one that Detectron2's tools do not know.
     """
     kind = MetadataCatalog.get(dataset_name).get("evaluator_type")
     if kind not in _MAKERS:

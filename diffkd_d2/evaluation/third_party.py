@@ -1,4 +1,4 @@
-"""Substitutes for evaluation packages that Detectron2 imports and that may be missing or elsewhere."""
+"""Provide the evaluation packages that Detectron2 imports if they are missing or have another import path."""
 
 import importlib
 import importlib.util
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import UserError
 
-# Where Detectron2's main branch looks for cityscapesscripts since 2026: a path of Meta's own repository.
+# Detectron2's main branch imports cityscapesscripts from this path of Meta's own repository since 2026.
 _META = "deeplearning.projects.cityscapesApi.cityscapesscripts"
 _CITYSCAPES = (
     "helpers.labels",
@@ -20,13 +20,13 @@ _CITYSCAPES = (
 
 
 def provide_cityscapes() -> None:
-    """Let every version of Detectron2 find cityscapesscripts.
+    """Make cityscapesscripts importable for every version of Detectron2.
 
     Raises:
         UserError: if cityscapesscripts is not installed.
     """
     _require_cityscapesscripts()
-    _provide_former_numpy()
+    _provide_older_numpy()
     parents = _META.split(".")
     if parents[0] in sys.modules or importlib.util.find_spec(parents[0]) is not None:
         return  # called before, or Meta's own package is installed
@@ -40,8 +40,8 @@ def provide_cityscapes() -> None:
 def provide_panopticapi() -> None:
     """Provide a substitute for panopticapi, which no package index has, if it is not installed.
 
-    PQ is then computed by cityscapesscripts, in which panopticapi's code lives on (Kirillov et al., 1801.00868);
-    a test holds it to a value worked out by hand.
+    cityscapesscripts, which contains panopticapi's code, then computes PQ (Kirillov et al., arXiv 1801.00868). A test
+    compares it with a value computed by hand.
 
     Raises:
         UserError: if neither panopticapi nor cityscapesscripts is installed.
@@ -68,22 +68,22 @@ def pq_compute(gt_json_file: str, pred_json_file: str, gt_folder: str, pred_fold
     """Return "All", "Things" and "Stuff", each with "pq", "sq", "rq" in [0, 1] and "n", as panopticapi does.
 
     Args:
-        gt_json_file: the truth, in COCO's panoptic format.
-        pred_json_file: the prediction, in the same format.
-        gt_folder: of the truth's images.
-        pred_folder: of the prediction's images.
+        gt_json_file: ground truth in COCO's panoptic format.
+        pred_json_file: predictions in the same format.
+        gt_folder: folder of the ground-truth PNGs.
+        pred_folder: folder of the predicted PNGs.
     """
     from cityscapesscripts.evaluation.evalPanopticSemanticLabeling import evaluatePanoptic
 
     return evaluatePanoptic(gt_json_file, gt_folder, pred_json_file, pred_folder, os.devnull)
 
 
-def _provide_former_numpy() -> None:
-    """Give cityscapesscripts 2.3.0, its last release, numpy's interface from before 2.4: in1d, and int counts."""
+def _provide_older_numpy() -> None:
+    """Give cityscapesscripts 2.3.0 (the last release) the numpy API from before 2.4: `in1d`, and counts as int."""
     if not hasattr(np, "in1d"):
-        former = dict(vars(np), in1d=np.isin, count_nonzero=lambda x: int(np.count_nonzero(x)))
+        older = dict(vars(np), in1d=np.isin, count_nonzero=lambda x: int(np.count_nonzero(x)))
         for name in _CITYSCAPES[1:]:
-            vars(importlib.import_module(f"cityscapesscripts.{name}"))["np"] = types.SimpleNamespace(**former)
+            vars(importlib.import_module(f"cityscapesscripts.{name}"))["np"] = types.SimpleNamespace(**older)
 
 
 def _require_cityscapesscripts() -> None:
@@ -92,7 +92,7 @@ def _require_cityscapesscripts() -> None:
 
 
 def _add_module(name: str, **contents: object) -> None:
-    """Register an empty package, or one with `contents`, so that `import name` finds it."""
+    """Register a package with `contents`, so that `import name` finds it."""
     module = sys.modules.setdefault(name, types.ModuleType(name))
     module.__path__ = []
     module.__dict__.update(contents)

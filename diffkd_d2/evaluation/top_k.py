@@ -1,4 +1,4 @@
-"""Top-1 and top-5 accuracy, exact over several processes."""
+"""Top-1 and top-5 accuracy, exact for any number of processes."""
 
 import logging
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ logger = logging.getLogger(__name__)
 
 
 class TopKEvaluator(DatasetEvaluator):
-    """Count the images whose class is among the k highest scores.
+    """Compute the percentage of images whose class is among the k highest scores.
 
-    Counts, not averages, are summed over the processes, so that their number does not change the result.
+    The processes' counts are summed, not their averages, so the number of processes does not change the result.
 
     Args:
-        topk: the ks; where there are fewer classes than k, k is their number.
+        topk: values of k; with fewer than k classes, all classes count.
     """
 
     def __init__(self, topk: Sequence[int] = (1, 5)):
@@ -31,7 +31,7 @@ class TopKEvaluator(DatasetEvaluator):
         self._total = 0
 
     def process(self, inputs: Any, outputs: Any) -> None:
-        """Count a batch: collated, with scores (N, K), or a list of dicts with `label` and `scores` (K,)."""
+        """Count a batch: a collated one with scores (N, K), or a list of dicts with `label` and `scores` (K,)."""
         if isinstance(inputs, dict):
             scores, labels = outputs, inputs["label"]
         else:

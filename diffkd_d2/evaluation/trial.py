@@ -1,4 +1,4 @@
-"""A small sample through an evaluator, in scratch space, so that it fails before the training and not after it."""
+"""Run an evaluator on a small sample in a temporary folder, so that it fails before the training, not after it."""
 
 import json
 import logging
@@ -23,15 +23,15 @@ from .third_party import rgb2id
 
 logger = logging.getLogger(__name__)
 
-IMAGES = 2  # that go through an evaluator
+IMAGES = 2  # images per trial
 _MASK, _KEYPOINTS = "segmentation", "keypoints"
 
 
 def try_evaluator(evaluator: DatasetEvaluator) -> str:
-    """Evaluate predictions that are made of the truth of two images; return what was tried, as words for the log.
+    """Evaluate the ground truth of two images as predictions; return a description of the trial for the log.
 
-    COCO's box, mask and keypoint AP, PQ and Detectron2's mIoU take a sample; any other evaluator is left alone.
-    It has to be called in all processes; the main one gives the predictions.
+    It covers COCO's box, mask and keypoint AP, PQ and Detectron2's mIoU; other evaluators are not run. Call it in all
+    processes; the main process makes the predictions.
 
     Raises:
         UserError: if the annotations lack what a task needs, or a file is missing.
@@ -42,14 +42,14 @@ def try_evaluator(evaluator: DatasetEvaluator) -> str:
         return "built"
     with _scratch(evaluator) as folder:
         evaluator.reset()
-        words = trial(evaluator, folder)
+        description = trial(evaluator, folder)
         evaluator.reset()
-    return words
+    return description
 
 
 @contextmanager
 def _scratch(evaluator: Any) -> Iterator[Path]:
-    """Let the evaluator write into a temporary folder and say nothing."""
+    """Let the evaluator write into a temporary folder, without output or log."""
     own = evaluator._output_dir
     disabled = logging.root.manager.disable
     with TemporaryDirectory(prefix="trial_") as folder, redirect_stdout(None), np.errstate(all="ignore"):
@@ -69,7 +69,7 @@ def _try_coco(evaluator: COCOEvaluator, folder: Path) -> str:
     tasks = list(evaluator._tasks or ["bbox"])
     unknown = sorted(set(tasks) - {"bbox", "segm", "keypoints"})
     if unknown:
-        raise UserError(f"tasks is {tasks}: there are bbox, segm and keypoints")
+        raise UserError(f"tasks is {tasks}: expected bbox, segm or keypoints")
     _require_annotations(api, tasks, len(evaluator._kpt_oks_sigmas) or 17)
     found = [i for i in api.getImgIds() if any(not a["iscrowd"] for a in api.imgToAnns[i])][:IMAGES]
     if comm.is_main_process():
@@ -85,8 +85,8 @@ def _require_annotations(api: Any, tasks: list[str], keypoints: int) -> None:
     without = [a for a in annotations if not a.get(_MASK)]
     if "segm" in tasks and without:
         raise UserError(
-            f"{api.file}: {len(without)} of {len(annotations)} annotations have no mask ('segmentation'), the first of "
-            f"them of image {without[0]['image_id']}: take 'segm' out of dataloader.evaluator.tasks, or add masks"
+            f"{api.file}: {len(without)} of {len(annotations)} annotations have no mask ('segmentation'), the first in "
+            f"image {without[0]['image_id']}: take 'segm' out of dataloader.evaluator.tasks, or add masks"
         )
     if "keypoints" in tasks:
         counts = {len(a[_KEYPOINTS]) // 3 for a in annotations if a.get(_KEYPOINTS)}
@@ -97,21 +97,22 @@ def _require_annotations(api: Any, tasks: list[str], keypoints: int) -> None:
             )
         if counts != {keypoints}:
             raise UserError(
-                f"{api.file}: objects have {sorted(counts)} keypoints, dataloader.evaluator.kpt_oks_sigmas {keypoints}"
+                f"{api.file}: objects have {sorted(counts)} keypoints, but "
+                f"dataloader.evaluator.kpt_oks_sigmas is for {keypoints}"
             )
 
 
 def _truth(evaluator: COCOEvaluator, image: int, tasks: list[str]) -> Instances:
-    """Return the annotations of an image as what a perfect model predicts."""
+    """Return the annotations of an image as the predictions of a perfect model."""
     api = evaluator._coco_api
     record = api.imgs[image]
     objects = [a for a in api.imgToAnns[image] if not a["iscrowd"]][:100]
-    numbers = evaluator._metadata.get("thing_dataset_id_to_contiguous_id")
+    ids = evaluator._metadata.get("thing_dataset_id_to_contiguous_id")
     found = Instances((int(record["height"]), int(record["width"])))
     boxes = np.array([a["bbox"] for a in objects], dtype=np.float64).reshape(-1, 4)
     found.pred_boxes = Boxes(torch.as_tensor(BoxMode.convert(boxes, BoxMode.XYWH_ABS, BoxMode.XYXY_ABS)))
     found.scores = torch.ones(len(objects))
-    found.pred_classes = torch.tensor([numbers[a["category_id"]] if numbers else a["category_id"] for a in objects])
+    found.pred_classes = torch.tensor([ids[a["category_id"]] if ids else a["category_id"] for a in objects])
     if "segm" in tasks:
         found.pred_masks = torch.as_tensor(np.stack([api.annToMask(a) for a in objects]).astype(bool))
     if "keypoints" in tasks:
@@ -149,7 +150,7 @@ def _panoptic_truth(metadata: Any, annotation: dict[str, Any]) -> tuple[torch.Te
         category = segment["category_id"]
         is_thing = category in things
         if not is_thing and category not in stuff:
-            raise UserError(f"{metadata.panoptic_json}: category {category} is no thing and no stuff of the metadata")
+            raise UserError(f"{metadata.panoptic_json}: category {category} is neither thing nor stuff in the metadata")
         number = (things if is_thing else stuff)[category]
         found.append({"id": segment["id"], "category_id": number, "isthing": is_thing})
     return segments, found
@@ -162,7 +163,7 @@ def _try_segmentation(evaluator: SemSegEvaluator, folder: Path) -> str:
             label_map = evaluator.input_file_to_gt_file[image]
             with PathManager.open(label_map, "rb") as file, Image.open(file) as opened:
                 width, height = opened.size
-            # Class 0 everywhere: a view, since scores of all classes would be large.
+            # Predict class 0 everywhere, with an expanded view, because scores of all classes would take much memory.
             scores = torch.arange(evaluator._num_classes, 0, -1)[:, None, None].expand(-1, height, width)
             evaluator.process([{"file_name": image}], [{"sem_seg": scores}])
     evaluator.evaluate()

@@ -1,1 +1,1 @@
-"""The meta-architecture: where student and teacher meet, and what is taken from each."""
+"""The meta-architecture: a student, its frozen teachers, and the points that compare their outputs."""

@@ -1,4 +1,4 @@
-"""Points by themselves: a recipe says which distiller, the two models say where."""
+"""Choose the points automatically: a recipe gives the distiller, the two models give the places."""
 
 import inspect
 import logging
@@ -19,13 +19,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Setting:
-    """What a method takes for one family of models.
+    """The settings of a method for one family of models.
 
     Args:
         weight: factor on the losses of each point.
         where: words of `WHERE`.
-        levels: names of the feature levels; None: all that both models have.
-        options: of the distiller.
+        levels: names of the feature levels. If None, all that both models have.
+        options: arguments of the distiller.
     """
 
     weight: float = 1.0
@@ -39,18 +39,18 @@ class Recipe:
     """A distillation method, as `--method` names it.
 
     Args:
-        name: of the method.
-        distiller: (place, **options) -> `partial(Distiller, ...)`, or None where the method has no sense there; with
-            `joint`, (list of places, **options).
-        default: for a family without a published setting.
-        published: family (see `family`) -> its published setting.
-        joint: one distiller for all levels, which is handed lists.
-        scores: the distiller needs the teacher's class scores at the same positions.
-        point: place -> further options of its `DistillPoint`.
+        name: name of the method.
+        distiller: function (place, **options) that returns `partial(Distiller, ...)`, or None if the method does not
+            apply to that place. If `joint`, it takes a list of places.
+        default: setting for a family without a published one.
+        published: published setting of each family (see `family`).
+        joint: whether one distiller takes all levels, as lists.
+        scores: whether the distiller needs the teacher's class scores at the same positions.
+        point: function of a place that returns further options of its `DistillPoint`.
     """
 
     name: str
-    distiller: Callable[..., "partial[nn.Module] | None"]
+    distiller: Callable[..., "partial[Any] | None"]
     default: Setting = Setting()
     published: Mapping[str, Setting] = field(default_factory=dict)
     joint: bool = False
@@ -61,16 +61,17 @@ class Recipe:
 class AutoPoints:
     """Choose the points of a pair of models; `DistilledModel(points=AutoPoints(...))` calls it.
 
-    Feature levels are paired by stride, with the channels that the backbones declare (`output_shape()`) or that one
-    batch shows; heads where both models have the same kind with equally many classes (and anchors). What was chosen
-    is logged as the config that says the same by hand.
+    Feature levels are paired by stride. Their channels come from the backbones' `output_shape()`, or from one batch.
+    Heads are paired if both models have the same kind with the same number of classes (and anchors). The log shows
+    the chosen points as a config that can be copied.
 
     Args:
         recipe: the method, or several.
-        where: words of `places.WHERE` or paths of modules; None: as the recipe says for the student's family.
-        levels: names of the student's feature levels; None: as the recipe says.
-        weight: factor on all losses of each point; None: as the recipe says.
-        options: of the distiller, in place of the recipe's; with several recipes, of each that takes them.
+        where: words of `places.WHERE` or paths of modules. If None, the recipe's choice for the student's family.
+        levels: names of the student's feature levels. If None, the recipe's choice.
+        weight: factor on all losses of each point. If None, the recipe's choice.
+        options: arguments of the distiller, which replace the recipe's. With several recipes, each distiller gets
+            those that it takes.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class AutoPoints:
         self.levels, self.weight, self.options = levels, weight, options
 
     def __call__(self, student: nn.Module, teachers: Sequence[nn.Module]) -> list[DistillPoint]:
-        """Return the points between the student and each teacher; none without a teacher.
+        """Return the points between the student and each teacher; an empty list if there is no teacher.
 
         Raises:
             UserError: if a method finds no place, or a level or an option does not exist.
@@ -108,18 +109,20 @@ class AutoPoints:
         logger.info("distillation points, as a config:\nmodel.points = " + as_config(chosen))
         return [build(point) for point in chosen]
 
-    def _points(self, recipe: Recipe, student: nn.Module, teacher: nn.Module, index: int) -> "list[partial]":
+    def _points(
+        self, recipe: Recipe, student: nn.Module, teacher: nn.Module, index: int
+    ) -> "list[partial[DistillPoint]]":
         setting = self._setting(recipe, family(student))
         places = [place for where in setting.where for place in find_places(student, teacher, where)]
         places = _at_levels(places, setting.levels, self.levels)
-        makes = partial(_call_with_known, recipe.distiller, options={**setting.options, **self.options})
+        make = partial(_call_with_known, recipe.distiller, options={**setting.options, **self.options})
         if recipe.joint:
             groups = [places] if places else []
         else:
             groups = [[place] for place in places]
         points = []
         for group in groups:
-            distiller = makes(group if recipe.joint else group[0])
+            distiller = make(group if recipe.joint else group[0])
             if distiller is not None:
                 points.append(_point(recipe, group, distiller, setting.weight, index))
         if not points:
@@ -134,8 +137,8 @@ class AutoPoints:
         setting = recipe.published.get(of)
         if setting is None:
             setting = recipe.default
-            logger.info(f"method {recipe.name}: no published setting for {of}; weight {setting.weight:g} is taken")
-        given = {k: v for k, v in (("where", self.where), ("weight", self.weight)) if v is not None}
+            logger.info(f"method {recipe.name}: no published setting for {of}; using weight {setting.weight:g}")
+        given: dict[str, Any] = {k: v for k, v in (("where", self.where), ("weight", self.weight)) if v is not None}
         return replace(setting, **given)
 
 
@@ -150,19 +153,19 @@ def aligned(distiller: type[nn.Module]) -> Callable[..., "partial[nn.Module]"]:
 
 
 def on_softmax(distiller: type[nn.Module]) -> Callable[..., "partial[nn.Module] | None"]:
-    """Return a recipe's `distiller` for a class that compares softmax logits: none on a dense head, a sigmoid's."""
+    """Return a recipe's `distiller` for a class that compares softmax logits; None for a dense head (sigmoid)."""
     return lambda place, **options: None if place.kind == "head" else partial(distiller, **options)
 
 
 def build(spec: Any) -> Any:
-    """Call a `partial` whose arguments may be partials."""
+    """Call a `partial` and, before it, the partials among its arguments."""
     if isinstance(spec, partial):
         return spec.func(*map(build, spec.args), **{k: build(v) for k, v in spec.keywords.items()})
     return spec
 
 
 def as_config(spec: Any) -> str:
-    """Return what `build` would call, as the text of a LazyConfig."""
+    """Return the LazyConfig text of what `build` would call."""
     if isinstance(spec, partial):
         arguments = [as_config(v) for v in spec.args] + [f"{k}={as_config(v)}" for k, v in spec.keywords.items()]
         return f"L({spec.func.__name__})({', '.join(arguments)})"
@@ -172,7 +175,7 @@ def as_config(spec: Any) -> str:
 
 
 def _call_with_known(make: Callable[..., Any], place: Any, options: Mapping[str, Any]) -> Any:
-    """Make a distiller with those of the options that its class takes."""
+    """Make a distiller, with only those options that its class takes."""
     bare = make(place)
     if bare is None:
         return None
@@ -185,7 +188,7 @@ def _parameters(distiller: "partial[nn.Module]") -> Mapping[str, inspect.Paramet
 
 
 def _at_levels(places: list[Place], preferred: Sequence[str] | None, wanted: Sequence[str] | None) -> list[Place]:
-    """Return the places at these levels; of the preferred ones those that exist, of the wanted ones all must."""
+    """Return the places at these levels. Every wanted level must exist; a preferred level need not."""
     there = {place.level for place in places if place.level is not None}
     missing = set(wanted or ()) - there if there else set()
     if missing:
@@ -194,7 +197,9 @@ def _at_levels(places: list[Place], preferred: Sequence[str] | None, wanted: Seq
     return [place for place in places if place.level is None or place.level in levels]
 
 
-def _point(recipe: Recipe, group: list[Place], distiller: "partial", weight: float, index: int) -> "partial":
+def _point(
+    recipe: Recipe, group: list[Place], distiller: "partial[nn.Module]", weight: float, index: int
+) -> "partial[DistillPoint]":
     place = group[0]
     options: dict[str, Any] = dict(student=place.student, teacher=place.teacher, name=place.name)
     if recipe.joint:
@@ -208,11 +213,12 @@ def _point(recipe: Recipe, group: list[Place], distiller: "partial", weight: flo
     if index:
         options.update(teacher_index=index, name=f"{options['name']}_t{index}")
     options = {k: v for k, v in options.items() if v is not None} | recipe.point(place)
-    return partial(DistillPoint, **options, weight=weight, distiller=distiller)
+    options.update(weight=weight, distiller=distiller)
+    return partial(DistillPoint, **options)
 
 
-def _with_names(points: "list[partial]") -> "list[partial]":
-    """Tell points of one name apart by the class of their distiller; leave out a name that is the key."""
+def _with_names(points: "list[partial[DistillPoint]]") -> "list[partial[DistillPoint]]":
+    """Add the distiller's class to names that occur twice; leave out a name that equals the key."""
     counts = Counter(p.keywords["name"] for p in points)
     named = []
     for point in points:

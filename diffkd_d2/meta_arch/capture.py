@@ -10,7 +10,7 @@ from ..errors import UserError, nearest
 
 
 class _Stop(Exception):
-    """Raised by the last hook to leave a forward whose rest nobody needs."""
+    """Raised by the last hook to end a forward pass whose remainder is not needed."""
 
 
 @contextmanager
@@ -22,19 +22,19 @@ def capture(
     Args:
         model: any module.
         modules: paths as in `find_module`, such as `"backbone"`.
-        stop: leave the forward (and the block) as soon as all of them have run; what would have come after (one of
-            them runs again, an output is changed) is then not seen.
-        clones: paths whose output the model changes in place later: a copy of it is recorded.
-        explore: add the paths of such outputs to `clones` instead of raising, and see what runs inside of a module
-            that does not run itself.
+        stop: leave the forward (and the block) as soon as all of them have run. A module that would run again, or an
+            output that would change later, is then not noticed.
+        clones: paths whose output the model changes in place later; a copy of the output is recorded.
+        explore: add the paths of such outputs to `clones` instead of raising, and record which sub-modules run inside
+            a module that does not run itself.
 
     Yields:
-        a dict that fills up as the modules run: path -> what the module returned.
+        a dict that fills up as the modules run, from path to what the module returned.
 
     Raises:
-        UserError: before the block if a path does not exist; after it if a module did not run, ran several times
-            (a head that is called once per level: capture the module that holds it), or if what it returned was
-            changed in place afterwards (a convolution before `relu_`) and is not in `clones`.
+        UserError: before the block if a path does not exist. After the block if a module did not run, or ran several
+            times (such as a head that is called once per level: capture its parent), or if its output was changed in
+            place afterwards (such as a convolution before `relu_`) and it is not in `clones`.
     """
     clones = set() if clones is None else clones
     seen = _Seen(set(modules), stop, clones)
@@ -64,7 +64,7 @@ def capture(
 
 
 class _Seen:
-    """What the hooks of one `capture` see."""
+    """What the hooks of one `capture` have recorded."""
 
     def __init__(self, wanted: set[str], stop: bool, clones: Collection[str]):
         self.wanted, self.stop, self.clones = wanted, stop, clones
@@ -86,7 +86,7 @@ class _Seen:
         return {path for path, known in self.versions.items() if any(t._version != before for t, before in known)}
 
     def fault(self, ignore_changes: bool) -> str | None:
-        """Return what cannot be used, and what to capture instead; None where all can."""
+        """Return what cannot be used, and what to capture instead; None if everything can be used."""
         missing = self.wanted - self.outputs.keys()
         if self.repeated:
             return f"{sorted(self.repeated)} ran several times in one forward; capture its parent"
@@ -129,7 +129,7 @@ def record_inputs(model: nn.Module, modules: Iterable[str]) -> Iterator[dict[str
         modules: paths as in `named_modules()`.
 
     Yields:
-        a dict that fills up as the modules run: path -> the arguments of each call, in order.
+        a dict that fills up as the modules run, from path to the arguments of each call, in order.
 
     Raises:
         UserError: if a path does not exist.
@@ -147,10 +147,10 @@ def record_inputs(model: nn.Module, modules: Iterable[str]) -> Iterator[dict[str
 
 
 def find_module(model: nn.Module, path: str) -> nn.Module:
-    """Return the sub-module at `path`; a module that the model holds under several names has as many paths.
+    """Return the sub-module at `path`. A module that the model holds under several names is found under each of them.
 
     Raises:
-        UserError: if there is none; the line lists the paths that are most alike.
+        UserError: if there is none; the message lists the most similar paths.
     """
     named = dict(model.named_modules(remove_duplicate=False))
     if path not in named:

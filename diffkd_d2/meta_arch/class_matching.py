@@ -1,4 +1,4 @@
-"""Class lists that differ between student and teacher, matched by name."""
+"""Match the class lists of student and teacher by name."""
 
 import logging
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ logger = logging.getLogger(__name__)
 
 
 class ClassChannels(NamedTuple):
-    """The channels of one model that are compared, and how many it has in all."""
+    """The channels of one model that are compared, and its total number of channels."""
 
     channels: list[int]
     total: int
 
 
 class MatchedClasses(NamedTuple):
-    """What `match_classes` returns: channel i of one means what channel i of the other means."""
+    """Result of `match_classes`: entry i of both lists is the channel of the same class."""
 
     student: ClassChannels
     teacher: ClassChannels
@@ -37,10 +37,10 @@ def match_classes(
 
     Args:
         student: names of the student's K classes.
-        teacher: names of the teacher's; the order may differ.
-        background: whether a last channel stands for the background (softmax heads).
+        teacher: names of the teacher's classes; the order may differ.
+        background: whether the last channel is the background (softmax heads).
         anchors: A, anchors per position.
-        values_per_class: V.
+        values_per_class: V, values of each class.
 
     Raises:
         UserError: if no name is in both lists.

@@ -1,4 +1,4 @@
-"""Where knowledge passes: one module of the student, one of the teacher, and the distiller between them."""
+"""A distillation point: one module of the student, one of the teacher, and the distiller that compares them."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -25,32 +25,32 @@ class Pair(NamedTuple):
 
 
 class DistillPoint(nn.Module):
-    """Where knowledge passes: a module of the student, one of the teacher, and the distiller between them.
+    """A module of the student, one of the teacher, and the distiller that compares their outputs.
 
     Args:
         student: path of the student's module, as in `named_modules()`.
         teacher: path of the teacher's module.
         distiller: module with `forward(student, teacher, mask) -> dict`: keys that start with `loss_` are
-            scalar losses, others detached scalar metrics. `loss_kd` is the one that reaches the student. What its
-            class names in `needs` ("boxes", "labels", "scores") comes as keyword-only arguments.
-        key: picks inside what the student's module returns: `"p3"`, an index, a path such as `(0, 2)`, or
+            scalar losses, others are detached scalar metrics. Only `loss_kd` reaches the student. If its class has
+            `needs` (a tuple of "boxes", "labels", "scores"), `forward` also takes these as keyword-only arguments.
+        key: selects a tensor in what the student's module returns: `"p3"`, an index, a path such as `(0, 2)`, or
             None for the output itself.
-        teacher_key: the same for the teacher; None: as `key`.
+        teacher_key: the same for the teacher. If None, `key`.
         levels: keys of several maps in place of `key`, finest first; the distiller gets lists of maps and of masks.
         scores: module of the teacher and key of its class logits, such as `("head", (0, 1))`, for a distiller that
             needs scores.
         weight: factor on all losses of the distiller.
-        name: suffix of the losses' names; None: made of the key, or of the student's path.
-        stride: pixels per position of both maps; None: as both modules declare it (`output_shape()`), else estimated
-            from the maps, which a teacher that pads to a large square defeats.
+        name: suffix of the losses' names. If None, it is made from the key, or from the student's path.
+        stride: pixels per position of both maps. If None, the stride that both modules declare (`output_shape()`), else
+            an estimate from the maps, which is wrong if the teacher pads images to a large square.
         subsample: the distiller gets every `subsample`-th position of maps, mask, scores and label map along both
-            axes, from a random offset, which torch's generator of the CPU draws at each step; 1: all. For maps only.
-        teacher_index: which teacher, where there are several.
+            axes; 1 means all positions. torch's CPU generator draws a random offset at each step. For maps only.
+        teacher_index: index of the teacher, if there are several.
         roi: the ROI branch that the teacher runs on the student's boxes; `teacher` is then its "backbone".
-        classes: channels of student and teacher that mean the same class; None: all.
+        classes: channels of student and teacher that mean the same class. If None, all channels are compared.
 
     Raises:
-        UserError: if `subsample` is below 1, or options exclude each other.
+        UserError: if `subsample` is below 1, or two options cannot be combined.
     """
 
     def __init__(
@@ -86,16 +86,16 @@ class DistillPoint(nn.Module):
 
     @property
     def keys(self) -> list[tuple[tuple[str | int, ...], tuple[str | int, ...]]]:
-        """The keys of student and teacher of each pair of features."""
+        """The keys of each pair of features: the student's and the teacher's."""
         return [(self.key, self.teacher_key)] if self.levels is None else [(level, level) for level in self.levels]
 
     @property
     def teacher_modules(self) -> set[str]:
-        """Paths of the modules of the teacher whose output the point reads."""
+        """Paths of the teacher's modules whose output the point reads."""
         return {self.teacher} if self.scores is None else {self.teacher, self.scores[0]}
 
     def check_needs(self) -> None:
-        """Raise UserError if the point cannot give what its distiller says that it needs."""
+        """Raise UserError if the point cannot provide what its distiller needs."""
         try:
             needs = needs_of(self.distiller)
         except UserError as error:
@@ -118,11 +118,11 @@ class DistillPoint(nn.Module):
             teacher: what the teacher's module returned.
             batched_inputs: what the models were called with.
             labels: classes (R,) of the boxes of an ROI point whose distiller needs them.
-            scores: what the teacher's module that `scores` names returned.
+            scores: what the teacher's module named by `scores` returned.
 
         Raises:
-            UserError: if a key is not there, the pair cannot be compared, or the distiller returns no loss; the line
-                names the point.
+            UserError: if a key does not exist, the pair cannot be compared, or the distiller returns no loss. The
+                message names the point.
         """
         try:
             sizes = sizes_of_images(batched_inputs)

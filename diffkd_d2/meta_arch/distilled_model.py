@@ -1,4 +1,4 @@
-"""The meta-architecture: a student under training, a frozen teacher, and the points where they meet."""
+"""The meta-architecture: a student in training, a frozen teacher, and the points that compare their outputs."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,23 +15,25 @@ from .roi_branch import RoiBranch
 
 
 class DistilledModel(nn.Module):
-    """Train a student on its own losses plus what the points add; in evaluation it is the student.
+    """Train a student on its own losses plus those of the points; evaluate the student alone.
 
-    The teacher is no sub-module: it moves with `.to()`, but is in no `state_dict`, optimizer or DDP bucket,
-    and stays in eval mode. It is called with the same inputs as the student and pre-processes them itself,
-    and runs only as far as the last captured module. Inputs come in the student's channel order; where both
-    models have an `input_format` and one is "RGB", the other "BGR", the teacher gets its own order.
+    The teacher moves with `.to()` and stays in eval mode, but it is not a registered sub-module: it is in no
+    `state_dict`, optimizer or DDP bucket. It is called with the same inputs as the student, pre-processes them
+    itself, and runs only as far as the last captured module. Inputs come in the student's channel order. If the
+    `input_format` of one model is "RGB" and that of the other "BGR", the teacher gets its own order.
 
     Args:
-        student: any model on Detectron2's contract (list of dicts in; in training a dict of losses out).
-        teacher: frozen model on the same contract, or a list of them; None where there are no points.
-        points: where to distil; none makes training equal to that of the bare student. A callable, such as
-            `AutoPoints`, is called with the student and the list of teachers, and returns them.
-        shared_distiller: use the first point's distiller for all points, one set of parameters.
+        student: any model that follows Detectron2's contract: it takes a list of dicts and, in training, returns a
+            dict of losses.
+        teacher: frozen model with the same contract, or a list of them. None is allowed if there are no points.
+        points: where to distil. Without points, training equals that of the bare student. A callable, such as
+            `AutoPoints`, is called with the student and the list of teachers, and returns the points.
+        shared_distiller: use the first point's distiller for all points, with one set of parameters.
 
     Raises:
-        UserError: if a module path does not exist, names repeat, there are points but no teacher, a distiller needs
-            what its point does not give, or the teacher's `input_format` cannot be made of the student's.
+        UserError: if a module path does not exist, a name occurs twice, there are points but no teacher, a distiller
+            needs what its point does not provide, or the student's images cannot be converted to the teacher's
+            `input_format`.
     """
 
     def __init__(
@@ -44,16 +46,16 @@ class DistilledModel(nn.Module):
         super().__init__()
         self.student = student
         teachers = [] if teacher is None else [teacher] if isinstance(teacher, nn.Module) else list(teacher)
-        # A plain list: nn.Module would register the teachers as sub-modules.
+        # A plain list, because nn.Module would register the teachers as sub-modules.
         self.teachers = [t.requires_grad_(False).eval() for t in teachers]
         self.points = nn.ModuleList(points if isinstance(points, Iterable) else points(student, self.teachers))
         self.distill_scale = 1.0
         self._stop_early = True
-        # Of the student and of each teacher: modules whose output is changed in place after they return it.
+        # For the student and each teacher: the modules whose output is changed in place after they return it.
         self._clones: list[set[str]] = [set() for _ in (student, *self.teachers)]
         self.metrics: dict[str, Tensor] = {}
-        # Which point each loss of the last forward pass comes from; the student's own are not in it.
-        self.origin: dict[str, str] = {}
+        # Name of the point of each distillation loss of the last forward pass; the student's own losses are left out.
+        self.loss_to_point: dict[str, str] = {}
         if shared_distiller:
             for point in self._points():
                 point.distiller = self._points()[0].distiller
@@ -62,8 +64,8 @@ class DistilledModel(nn.Module):
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
         """Return the dict of losses in training, the student's outputs in evaluation.
 
-        A point adds `loss_<what>_<point>`. `distill_scale` multiplies `loss_kd` alone, so that what trains
-        the distiller goes on while a warm-up holds the student's share back. Metrics are left in `metrics`.
+        A point adds `loss_<what>_<point>`. `distill_scale` multiplies `loss_kd` only, so that the distiller's own
+        losses keep their weight while a warm-up lowers `loss_kd`. The metrics are stored in `metrics`.
         """
         if not self.training or not self.points:
             return self.student(batched_inputs)
@@ -73,11 +75,11 @@ class DistilledModel(nn.Module):
         with capture(self.student, {p.student for p in points}, False, self._clones[0], explore) as features:
             with record_inputs(self.student, poolers) as calls:
                 losses = dict(self.student(batched_inputs))
-        of_teachers = [self._run_teacher(i, batched_inputs) for i in range(len(self.teachers))]
+        teacher_outputs = [self._run_teacher(i, batched_inputs) for i in range(len(self.teachers))]
         metrics: dict[str, Tensor] = {}
-        self.origin = {}
+        self.loss_to_point = {}
         for point in points:
-            outputs = of_teachers[point.teacher_index]
+            outputs = teacher_outputs[point.teacher_index]
             known, labels = outputs[point.teacher], None
             scores = None if point.scores is None else outputs[point.scores[0]]
             if point.roi:
@@ -87,7 +89,7 @@ class DistilledModel(nn.Module):
                     value = self.distill_scale * value
                 (losses if key.startswith("loss_") else metrics)[f"{key}_{point.name}"] = value
                 if key.startswith("loss_"):
-                    self.origin[f"{key}_{point.name}"] = point.name
+                    self.loss_to_point[f"{key}_{point.name}"] = point.name
         self.metrics = metrics
         return losses
 
@@ -103,7 +105,7 @@ class DistilledModel(nn.Module):
             try:
                 self.teachers[index](batched_inputs)
             except Exception:
-                if outputs.keys() != wanted:  # what comes after the last captured module need not work
+                if outputs.keys() != wanted:  # a failure after the last captured module does no harm
                     raise
         return outputs
 
@@ -111,7 +113,7 @@ class DistilledModel(nn.Module):
     def _run_roi(
         self, point: DistillPoint, roi: RoiBranch, features: Any, poolings: list[tuple[Any, ...]], batched_inputs: Any
     ) -> tuple[Any, Tensor | None]:
-        """Return what the teacher's head says of the student's boxes, and their classes where they are needed."""
+        """Return the teacher's head output for the student's boxes, and their classes if the distiller needs them."""
         stage = roi.stage
         if stage >= len(poolings):
             raise UserError(f"point '{point.name}': stage {stage} of {len(poolings)} in the student")
@@ -123,11 +125,11 @@ class DistilledModel(nn.Module):
         return output, labels_of_rows(heads, stage, boxes, batched_inputs)
 
     @contextmanager
-    def whole_teachers(self) -> Iterator[None]:
-        """Let the teachers run to their end inside the block, as far as they can.
+    def run_teachers_to_the_end(self) -> Iterator[None]:
+        """Run the teachers beyond the last captured module inside the block, to the end of their forward if possible.
 
-        It shows modules that run again after the last captured one, and finds outputs that are changed in place, of
-        which copies are captured from then on.
+        This finds captured modules that run several times, and outputs that are changed in place; copies of these
+        outputs are captured from then on.
         """
         self._stop_early = False
         try:
@@ -177,7 +179,7 @@ class DistilledModel(nn.Module):
 
 
 def _orders_differ(student: nn.Module, teacher: nn.Module) -> bool:
-    """Whether one wants RGB and the other BGR; a model without `input_format` takes what comes."""
+    """Return whether one takes RGB and the other BGR; a model without `input_format` takes either."""
     formats = [getattr(model, "input_format", None) for model in (student, teacher)]
     if None in formats or formats[0] == formats[1]:
         return False
@@ -187,7 +189,7 @@ def _orders_differ(student: nn.Module, teacher: nn.Module) -> bool:
 
 
 def _declared_stride(module: nn.Module, key: tuple[str | int, ...]) -> int | None:
-    """The stride of one output of a Detectron2 backbone; None where the module does not say."""
+    """Return the stride of one output of a Detectron2 backbone; None if the module does not declare it."""
     shapes = getattr(module, "output_shape", None)
     shape = shapes().get(key[0]) if callable(shapes) and len(key) == 1 else None
     return getattr(shape, "stride", None)

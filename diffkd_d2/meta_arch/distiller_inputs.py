@@ -1,4 +1,4 @@
-"""What a distiller may ask for beside the pair of features: boxes, labels, scores."""
+"""The further inputs that a distiller may need besides the pair of features: boxes, labels, scores."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,16 +11,16 @@ from ..errors import UserError, nearest
 
 NEEDS = ("boxes", "labels", "scores")
 IGNORED = 255
-"""Class of the positions of a label map where there is no image: Detectron2's own."""
+"""Class of the positions of a label map outside of the image; Detectron2 uses the same value."""
 
 Size = tuple[int, int]
 
 
 def needs_of(distiller: nn.Module) -> tuple[str, ...]:
-    """Return what a distiller's class says that it needs, a part of `NEEDS`.
+    """Return the `needs` of a distiller's class, a subset of `NEEDS`.
 
     Raises:
-        UserError: if it names something else.
+        UserError: if it names anything else.
     """
     needs = getattr(distiller, "needs", ())
     needs = (needs,) if isinstance(needs, str) else tuple(needs)
@@ -38,18 +38,18 @@ def inputs_for(
     labels: Tensor | None = None,
     scores: Tensor | None = None,
 ) -> dict[str, Any]:
-    """Return what a distiller needs, by name, for one pair of features.
+    """Return the further inputs of a distiller by name, for one pair of features.
 
     Args:
-        needs: names out of `NEEDS`.
+        needs: names from `NEEDS`.
         feature: the student's, (N, C, H, W), or (R, C, 1, 1) for rows.
         stride: pixels per position of a map; None for rows.
         batched_inputs: what the models were called with.
-        labels: classes of the rows of an ROI point; None on any other.
-        scores: class logits of the teacher, (N, A K, H', W'); None where the point names none.
+        labels: classes of the rows of an ROI point; None for any other point.
+        scores: class logits of the teacher, (N, A K, H', W'); None if the point names none.
 
     Raises:
-        UserError: if the inputs do not have it.
+        UserError: if the inputs do not contain them.
     """
     size, device = (feature.shape[2], feature.shape[3]), feature.device
     given: dict[str, Any] = {}
@@ -60,7 +60,7 @@ def inputs_for(
     if "scores" in needs and scores is not None:
         given["scores"] = largest_score(scores, size)
     if "labels" in needs and labels is not None:
-        # Where no box was sampled, one masked row stands in.
+        # If no box was sampled, the features have one masked row (see `same_rows`).
         given["labels"] = labels if len(labels) else labels.new_zeros(1)
     elif "labels" in needs and stride is not None and all("sem_seg" in x for x in batched_inputs):
         given["labels"] = labels_on_map(batched_inputs, stride, size, device)
@@ -75,7 +75,7 @@ def boxes_on_map(batched_inputs: list[dict[str, Any]], stride: Size, device: tor
     Args:
         batched_inputs: Detectron2's list of dicts, with `instances`.
         stride: pixels per position along height and width.
-        device: where the boxes go.
+        device: device of the result.
 
     Raises:
         UserError: if there are no ground-truth boxes, or they are rotated.
@@ -93,13 +93,13 @@ def boxes_on_map(batched_inputs: list[dict[str, Any]], stride: Size, device: tor
 def labels_of_rows(heads: Any, stage: int, boxes: Sequence[Any], batched_inputs: list[dict[str, Any]]) -> Tensor:
     """Return the classes (R,) that Detectron2's ROI heads gave the boxes that they sampled and pooled.
 
-    Sampling keeps a part of the boxes, and each box is matched on its own, so that matching the pooled boxes once
-    more gives the same classes: that of the object, `num_classes` for background, -1 for ignored ones.
+    Each box is matched independently of the others, so matching the pooled boxes again gives the same classes: the
+    object's class, `num_classes` for background, -1 for ignored boxes.
 
     Args:
         heads: StandardROIHeads or CascadeROIHeads.
-        stage: the stage of a cascade, which has a matcher of its own.
-        boxes: `Boxes` of each image, in pixels, as the pooler got them.
+        stage: the stage of a cascade; each stage has its own matcher.
+        boxes: `Boxes` of each image, in pixels, as passed to the pooler.
         batched_inputs: Detectron2's list of dicts, with `instances`.
     """
     matchers = getattr(heads, "proposal_matchers", None)
@@ -124,8 +124,8 @@ def labels_on_map(batched_inputs: list[dict[str, Any]], stride: Size, size: Size
     Args:
         batched_inputs: Detectron2's list of dicts, with `sem_seg` of shape (h, w).
         stride: pixels per position along height and width.
-        size: H and W. What lies outside of an image has the class `IGNORED`.
-        device: where the labels go.
+        size: H and W. Positions outside of an image get the class `IGNORED`.
+        device: device of the result.
     """
     maps = []
     for x in batched_inputs:
@@ -139,8 +139,8 @@ def targets(batched_inputs: Any, device: torch.device) -> Tensor:
     """Return a classifier's targets: classes (N,) of int64, or probabilities (N, K).
 
     Args:
-        batched_inputs: list of dicts with `label`, or the same collated.
-        device: where the targets go.
+        batched_inputs: list of dicts with `label`, or a collated dict.
+        device: device of the result.
 
     Raises:
         UserError: if there are none.
@@ -155,7 +155,7 @@ def targets(batched_inputs: Any, device: torch.device) -> Tensor:
 
 
 def largest_score(logits: Tensor, size: Size) -> Tensor:
-    """Return the largest class probability (N, 1, H, W) at each position of a map, from logits of classes with sigmoid.
+    """Return the largest class probability (N, 1, H, W) at each position of a map, the sigmoid of the largest logit.
 
     Args:
         logits: (N, A K, H', W') of the teacher, at least as large as the map.
@@ -170,7 +170,7 @@ def largest_score(logits: Tensor, size: Size) -> Tensor:
 
 
 def _pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Return the intersection over union (n, m) of boxes a (n, 4) and b (m, 4), XYXY; 0 where they are apart."""
+    """Return the intersection over union (n, m) of boxes a (n, 4) and b (m, 4), XYXY; 0 where they do not overlap."""
     area_a, area_b = ((x[:, 2] - x[:, 0]) * (x[:, 3] - x[:, 1]) for x in (a, b))
     sides = torch.minimum(a[:, None, 2:], b[:, 2:]) - torch.maximum(a[:, None, :2], b[:, :2])
     intersection = sides.clamp(min=0).prod(dim=2)

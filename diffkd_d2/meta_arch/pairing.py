@@ -14,7 +14,7 @@ def pick(output: Any, path: tuple[str | int, ...], who: str) -> Tensor:
     """Return the tensor at `path` inside what a module of `who` ("student", "teacher") returned.
 
     Raises:
-        UserError: if it is not there or no tensor; the line names what is.
+        UserError: if there is nothing at `path`, or no tensor; the message lists what there is.
     """
     for key in path:
         try:
@@ -29,23 +29,23 @@ def pick(output: Any, path: tuple[str | int, ...], who: str) -> Tensor:
 
 
 def take_channels(feature: Tensor, channels: Sequence[int], total: int) -> Tensor:
-    """Return the named channels of a feature (N, C, ...); UserError where C is not `total`."""
+    """Return the given channels of a feature (N, C, ...); raise UserError if C is not `total`."""
     if total != feature.shape[1]:
         raise UserError(f"the list of classes makes {total} channels, there are {feature.shape[1]}")
     return feature[:, list(channels)]
 
 
 def is_map(student: Tensor, teacher: Tensor, count: int | None, rows: bool) -> bool:
-    """Tell maps (N, C, H, W) of whole images from rows (R, C) or (R, C, H, W) of boxes or samples.
+    """Return whether the pair is maps (N, C, H, W) of whole images, not rows (R, C, ...) of boxes or samples.
 
     Args:
         student: what the student returned.
         teacher: what the teacher returned.
-        count: number of images in the batch; None if unknown, and a map then passes as rows.
+        count: number of images in the batch. None if unknown; maps then count as rows.
         rows: whether the pair comes from an ROI branch, which has as many rows as the student has boxes.
 
     Raises:
-        UserError: if a tensor is neither (query logits, stacks of layers, tokens): its axes are not guessed.
+        UserError: if a tensor is neither, such as query logits, stacks of layers or tokens; its axes are not guessed.
     """
     for who, feature in (("student", student), ("teacher", teacher)):
         shape = tuple(feature.shape)
@@ -65,8 +65,8 @@ def is_map(student: Tensor, teacher: Tensor, count: int | None, rows: bool) -> b
 def same_rows(student: Tensor, teacher: Tensor) -> tuple[list[Tensor], Tensor | None]:
     """Check two tensors (R, C, ...) whose rows are boxes or samples; (R, C) becomes (R, C, 1, 1).
 
-    Without a row (no box was sampled) one masked row stands in: the losses are zero, and every parameter
-    still gets its gradient, which DDP waits for.
+    If there is no row (no box was sampled), return one masked row: the losses are zero, and every parameter still
+    gets the gradient that DDP waits for.
     """
     if student.shape[2:] != teacher.shape[2:] or len(student) != len(teacher):
         raise UserError(f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} do not match")
@@ -94,8 +94,8 @@ def stride_of(
         student: map of the student.
         teacher: map of the teacher.
         image_sizes: (height, width) in pixels of each image before padding.
-        declared: the stride where it is known. If None, it is estimated, which a model that pads small images to a
-            large square defeats.
+        declared: the stride, if it is known. If None, it is estimated; the estimate is wrong for a model that pads
+            small images to a large square.
 
     Raises:
         UserError: if the estimates for student and teacher differ.
@@ -115,10 +115,10 @@ def stride_of(
 def common_area(
     student: Tensor, teacher: Tensor, image_sizes: list[tuple[int, int]], stride: tuple[int, int]
 ) -> tuple[list[Tensor], Tensor | None]:
-    """Crop two maps (N, C, H, W) of one stride to their common area; say which positions hold image.
+    """Crop two maps (N, C, H, W) of the same stride to their common area; mask the padding.
 
     Returns:
-        the two crops, and the mask (N, 1, H, W), 1 on the image and 0 on padding, or None without padding.
+        the two crops, and the mask (N, 1, H, W), 1 on the image and 0 on padding, or None if there is no padding.
     """
     height, width = (min(a, b) for a, b in zip(student.shape[2:], teacher.shape[2:], strict=True))
     valid = [(math.ceil(h / stride[0]), math.ceil(w / stride[1])) for h, w in image_sizes]
@@ -132,21 +132,20 @@ def common_area(
 
 
 def subsample(first: Tensor, *others: Tensor | None, step: int) -> list[Any]:
-    """Return every `step`-th position of maps (N, C, H, W) of one size along both axes, from one random offset.
+    """Return every `step`-th position of maps (N, C, H, W) of the same size along both axes, from a random offset.
 
-    A map that is None stays None.
-
-    The offset is drawn on the CPU: it is needed here, and reading it from the device would wait for the device.
+    All maps share the offset. A map that is None stays None. The offset is drawn on the CPU, because reading it from
+    the device would synchronise with the device.
     """
     y, x = (int(torch.randint(min(step, size), ())) for size in first.shape[2:])
     return [None if m is None else m[:, :, y::step, x::step] for m in (first, *others)]
 
 
 def _stride(feature: Tensor, image_size: list[int]) -> tuple[int, int]:
-    """Pixels per position along each axis, as a power of two.
+    """Return the pixels per position along each axis, rounded to a power of two.
 
-    A padded map covers at least the image, so the ratio falls short of the stride: round it up. The tenth lets
-    through what rounds a size down.
+    Padding makes the map larger, hence the ratio smaller than the stride, so round up. Subtracting 0.1 tolerates
+    layers that round a size down.
     """
     ratios = [size / n for size, n in zip(image_size, feature.shape[2:], strict=True)]
     height, width = (2 ** math.ceil(math.log2(ratio) - 0.1) for ratio in ratios)

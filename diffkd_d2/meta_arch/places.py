@@ -1,4 +1,4 @@
-"""Places where a student and a teacher can meet: feature levels of one stride, and heads of one kind."""
+"""Find what a student and a teacher have in common: feature levels of the same stride, heads of the same kind."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from .capture import capture, find_module
 from .roi_branch import RoiBranch
 
 LOGITS = ("head", "roi", "sem_seg", "logits")
-# What `where` may say, and the kinds of places that it means.
+# The words that `where` may have, and the kinds of places of each.
 WHERE = {"features": ("features",), "stages": ("stages",), "logits": LOGITS, **{kind: (kind,) for kind in LOGITS[:3]}}
 PROBE_SIZE = 224
 
@@ -32,12 +32,12 @@ class Place:
         teacher: path of the teacher's module.
         student_channels: C of the student's output.
         teacher_channels: C of the teacher's output.
-        key: picks inside what the student's module returns.
-        teacher_key: the same for the teacher; None: as `key`.
-        level: name of the feature level, None where there is none.
-        stride: pixels per position, None where there are no positions.
-        roi: makes the ROI branch; None: no ROI branch.
-        scores: path and key of the teacher's class logits at the same positions; None: it has none.
+        key: selects a tensor in what the student's module returns.
+        teacher_key: the same for the teacher. If None, `key`.
+        level: name of the feature level; None if there is none.
+        stride: pixels per position; None if there are no positions.
+        roi: builds the ROI branch; None for any other kind.
+        scores: path and key of the teacher's class logits at the same positions; None if it has none.
     """
 
     kind: str
@@ -55,14 +55,14 @@ class Place:
 
 
 class Shape(NamedTuple):
-    """Channels of a map, and pixels per position; None where it is no map."""
+    """Channels of a map, and pixels per position; None if it is not a map."""
 
     channels: int
     stride: int | None
 
 
 def find_places(student: nn.Module, teacher: nn.Module, where: str) -> list[Place]:
-    """Return the places that a word of `WHERE`, or the path of a module in both models, stands for.
+    """Return the places for a word of `WHERE`, or for the path of a module in both models.
 
     Raises:
         UserError: if `where` is neither.
@@ -70,7 +70,7 @@ def find_places(student: nn.Module, teacher: nn.Module, where: str) -> list[Plac
     places: list[Place] = []
     for kind in WHERE.get(where, (where,)):
         if kind == "features":
-            # Semantic FPN's pyramid has a level that its head does not read.
+            # Leave out levels that the head does not read, such as one of Semantic FPN's levels.
             read = getattr(student.sem_seg_head, "in_features", None) if family(student) == "segmentor" else None
             found = _levels(student, teacher, kind, *map(_feature_path, (student, teacher)))
             places += [place for place in found if read is None or place.level in read]
@@ -81,14 +81,14 @@ def find_places(student: nn.Module, teacher: nn.Module, where: str) -> list[Plac
         else:
             paths = dict(student.named_modules())
             if where not in paths:
-                raise UserError(f"where: '{where}' is none of {', '.join(WHERE)} and no module of the student")
+                raise UserError(f"where: '{where}' is neither one of {', '.join(WHERE)} nor a module of the student")
             places += _levels(student, teacher, kind, where, where)
     return places
 
 
 def family(model: nn.Module) -> str:
-    """Return the kind of model that published settings are given for: "retinanet", "faster_rcnn", "segmentor", ..."""
-    heads = getattr(model, "roi_heads", None)
+    """Return the family of a model, the key of published settings: "retinanet", "faster_rcnn", "segmentor", ..."""
+    heads: Any = getattr(model, "roi_heads", None)
     if hasattr(heads, "box_predictor"):
         if isinstance(heads.box_predictor, nn.ModuleList):
             return "cascade_rcnn"
@@ -101,9 +101,9 @@ def family(model: nn.Module) -> str:
 
 
 def output_shapes(model: nn.Module, path: str) -> dict[str | None, Shape]:
-    """Return name -> shape of the maps (N, C, H, W) that a module returns; None is the name of a single tensor.
+    """Return the shape of each map (N, C, H, W) that a module returns, by name; the name of a single tensor is None.
 
-    A module that does not declare them (`output_shape()`) is run on one batch.
+    A module that does not declare its shapes (`output_shape()`) is run on one batch.
 
     Raises:
         UserError: if it does not declare them and the model cannot be run on an image alone.
@@ -118,7 +118,7 @@ def output_shapes(model: nn.Module, path: str) -> dict[str | None, Shape]:
 
 
 def _probe(model: nn.Module, path: str) -> Any:
-    """Run two grey images through the model in evaluation, as far as the module; return what the module returned."""
+    """Run the model in eval mode on two grey images, up to the module; return what the module returned."""
     device = next(model.parameters()).device
     image = torch.full((3, PROBE_SIZE, PROBE_SIZE), 127, dtype=torch.uint8, device=device)
     batch = [{"image": image, "height": PROBE_SIZE, "width": PROBE_SIZE}] * 2
@@ -128,7 +128,7 @@ def _probe(model: nn.Module, path: str) -> Any:
             model(batch)
     except UserError:
         raise
-    except Exception as error:  # the model's own, of any kind
+    except Exception as error:  # a model may raise anything
         name = type(model).__name__
         raise UserError(f"{name} does not run on an image alone ({error}): list model.points") from error
     finally:
@@ -146,7 +146,7 @@ def _shape(output: Tensor) -> Shape:
 def _levels(
     student: nn.Module, teacher: nn.Module, kind: str, student_path: str | None, teacher_path: str | None
 ) -> Iterator[Place]:
-    """Pair what two modules return by stride; where a stride occurs twice, by name."""
+    """Pair the outputs of two modules by stride; if a stride occurs twice, by name."""
     if student_path is None or teacher_path is None:
         return
     ours, theirs = output_shapes(student, student_path), output_shapes(teacher, teacher_path)
@@ -177,17 +177,17 @@ def _classifier(model: nn.Module) -> bool:
     return all(isinstance(getattr(model, name, None), nn.Module) for name in ("feature_map", "logits"))
 
 
-def _head_levels(model: nn.Module) -> dict[str, int]:
-    """Return level -> stride of a dense head whose convolution `cls_score` serves all levels; {} without one."""
+def _head_levels(model: Any) -> dict[str, int]:
+    """Return the stride of each level of a dense head with one `cls_score` for all levels; {} if there is none."""
     if not hasattr(getattr(model, "head", None), "cls_score") or not hasattr(model, "head_in_features"):
         return {}
     shapes = model.backbone.output_shape()
     return {name: shapes[name].stride for name in model.head_in_features}
 
 
-def _score_paths(model: nn.Module) -> dict[str, tuple[str, Any]]:
-    """Return level -> path and key of the class logits of a dense head, or of the objectness of an RPN."""
-    proposals = getattr(model, "proposal_generator", None)
+def _score_paths(model: nn.Module) -> dict[str | None, tuple[str, Any]]:
+    """Return path and key of each level's class logits of a dense head, or of its objectness of an RPN."""
+    proposals: Any = getattr(model, "proposal_generator", None)
     if _head_levels(model):
         path, levels = "head", list(_head_levels(model))
     elif isinstance(getattr(proposals, "rpn_head", None), nn.Module) and hasattr(proposals, "in_features"):
@@ -199,7 +199,7 @@ def _score_paths(model: nn.Module) -> dict[str, tuple[str, Any]]:
 
 def _dense(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
     levels = [_head_levels(model) for model in (student, teacher)]
-    channels = [getattr(getattr(model, "head", None), "cls_score", None) for model in (student, teacher)]
+    channels: list[Any] = [getattr(getattr(model, "head", None), "cls_score", None) for model in (student, teacher)]
     if not all(levels) or channels[0].out_channels != channels[1].out_channels:
         return
     count, strides = channels[0].out_channels, list(levels[1].values())
@@ -217,13 +217,13 @@ def _roi(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
     count, cascade = ours[0].cls_score.out_features, len(ours) > 1
     for i in range(len(ours)):
         path = f"roi_heads.box_predictor.{i}" if cascade else "roi_heads.box_predictor"
-        # A cascade's last stage says what the teacher knows where the student has one stage only.
+        # A student with one stage learns from the last stage of a teacher that is a cascade.
         stage = min(i, len(theirs) - 1) if cascade else len(theirs) - 1
-        branch = partial(RoiBranch, stage=i, **({} if stage == i else {"teacher_stage": stage}))
+        branch = partial(RoiBranch, stage=i) if stage == i else partial(RoiBranch, stage=i, teacher_stage=stage)
         yield Place("roi", f"roi_{i}" if cascade else "roi", path, "backbone", count, count, 0, roi=branch)
 
 
-def _predictors(model: nn.Module) -> list[nn.Module]:
+def _predictors(model: nn.Module) -> list[Any]:
     predictor = getattr(getattr(model, "roi_heads", None), "box_predictor", None)
     if predictor is None:
         return []
@@ -233,18 +233,18 @@ def _predictors(model: nn.Module) -> list[nn.Module]:
 
 def _sem_seg(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
     heads = [getattr(model, "sem_seg_head", None) for model in (student, teacher)]
-    counts = [getattr(getattr(head, "predictor", None), "out_channels", None) for head in heads]
+    counts: list[Any] = [getattr(getattr(head, "predictor", None), "out_channels", None) for head in heads]
     strides = [getattr(head, "common_stride", None) for head in heads]
     if None not in counts and counts[0] == counts[1] and strides[0] == strides[1]:
         path = "sem_seg_head.predictor"
-        yield Place("sem_seg", "sem_seg", path, path, *counts, stride=strides[0])
+        yield Place("sem_seg", "sem_seg", path, path, counts[0], counts[1], stride=strides[0])
 
 
 def _class_logits(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
     if _classifier(student) and _classifier(teacher):
         counts = [output_shapes(model, "logits")[None].channels for model in (student, teacher)]
         if counts[0] == counts[1]:
-            yield Place("logits", "logits", "logits", "logits", *counts)
+            yield Place("logits", "logits", "logits", "logits", counts[0], counts[1])
 
 
 FINDERS = {"head": _dense, "roi": _roi, "sem_seg": _sem_seg, "logits": _class_logits}

@@ -13,17 +13,17 @@ LAST_LAYER = {"mask": "predictor", "keypoint": "score_lowres"}
 class RoiBranch:
     """One branch of Detectron2's StandardROIHeads or CascadeROIHeads, run by the teacher on the student's boxes.
 
-    The student samples its own proposals, so that the rows of the two heads' outputs would be different
-    boxes. Given a student's boxes, the teacher pools its own features there and runs its head on them.
-    On a point with a branch, `teacher` is the path of the module that returns the dict of feature maps.
+    If each model sampled its own proposals, the rows of the two heads' outputs would belong to different boxes.
+    Therefore the teacher pools its own features in the student's boxes and runs its head on them. On a point with a
+    branch, `teacher` is the path of the module that returns the dict of feature maps.
 
     Args:
         branch: "box" (output: class logits (R, K+1) and deltas (R, 4K) or (R, 4)), "mask" (logits
-            (M, K, 28, 28)) or "keypoint" (scores (M, K, 28, 28) before they are enlarged).
-        stage: which call of the student's pooler gives the boxes: the stage of a cascade, else 0.
-        teacher_stage: stage of a teacher that is a cascade; None: as `stage`.
+            (M, K, 28, 28)) or "keypoint" (scores (M, K, 28, 28) before upsampling).
+        stage: index of the call of the student's pooler that gives the boxes: the stage of a cascade, else 0.
+        teacher_stage: stage of a teacher that is a cascade. If None, `stage`.
         pooler: path of the student's module that is called with the feature maps and the boxes, such as
-            "head.box_pooler"; None: "roi_heads.<branch>_pooler".
+            "head.box_pooler". If None, "roi_heads.<branch>_pooler".
         heads: path of the teacher's ROI heads.
 
     Raises:
@@ -55,7 +55,7 @@ class RoiBranch:
         Raises:
             UserError: if the teacher has no such branch or stage.
         """
-        heads = find_module(teacher, self.heads)
+        heads: Any = find_module(teacher, self.heads)
         pooler = getattr(heads, f"{self.branch}_pooler", None)
         if pooler is None:
             raise UserError(f"the teacher {type(teacher).__name__} has no {self.heads}.{self.branch}_pooler")

@@ -1,3 +1,3 @@
-"""What builds and loads models for distillation: teachers, YAML models, timm backbones, norms."""
+"""Build and load models for distillation: teachers, YAML models, timm backbones, norms."""
 
 from .. import _detectron2  # noqa: F401

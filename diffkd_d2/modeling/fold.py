@@ -1,4 +1,4 @@
-"""A faster copy of a frozen teacher: its norms are folded into its convolutions, and it works in channels_last."""
+"""Make a faster copy of a frozen teacher: norms folded into convolutions, weights in channels_last."""
 
 import copy
 import logging
@@ -12,21 +12,21 @@ logger = logging.getLogger(__name__)
 
 
 def fold_frozen_norms(teacher: nn.Module, captured: Iterable[str]) -> nn.Module:
-    """Return a copy of `teacher` that computes the same faster; the teacher itself stays as it is.
+    """Return a copy of `teacher` that computes the same outputs faster; the teacher itself does not change.
 
-    Norms with fixed statistics (FrozenBatchNorm2d, BatchNorm2d) behind a Detectron2 `Conv2d` become part of its weight
-    and bias; the outputs agree within 4e-6 of their largest value in float32. Other norms stay. Convolutions lie in
-    channels_last, unless there are deformable ones, whose CUDA code demands the other layout.
+    FrozenBatchNorm2d and BatchNorm2d norms of a Detectron2 `Conv2d` become part of its weight and bias; the outputs
+    agree within 4e-6 of their largest value in float32. Other norms stay. The weights of convolutions are in
+    channels_last, unless the teacher has deformable convolutions, whose CUDA code needs contiguous tensors.
 
     Args:
-        teacher: frozen, in eval mode, with its final weights.
-        captured: paths of the modules whose outputs are read, as in `named_modules()`. If one of them is a norm that
-            would be folded, the teacher itself is returned, and the log says so.
+        teacher: a frozen model in eval mode, with its final weights.
+        captured: paths of the captured modules, as in `named_modules()`. If one of them is a norm that would be folded,
+            return the teacher itself and log why.
     """
     pairs = {path: conv for path, conv in teacher.named_modules() if _is_foldable(conv)}
     inside = sorted(set(captured) & {f"{path}.norm" for path in pairs})
     if inside:
-        logger.info(f"The teacher's norms are not folded: {', '.join(inside)} is captured, which folding would remove")
+        logger.info(f"The teacher's norms are not folded: folding would remove captured modules: {', '.join(inside)}")
         return teacher
     folded = copy.deepcopy(teacher)
     for path in pairs:
@@ -41,7 +41,7 @@ def fold_frozen_norms(teacher: nn.Module, captured: Iterable[str]) -> nn.Module:
 
 def _is_foldable(module: nn.Module) -> bool:
     norm = getattr(module, "norm", None) if isinstance(module, Conv2d) else None
-    # The exact types: a subclass may compute something else.
+    # Exact types, because a subclass may compute something else.
     return type(norm) is FrozenBatchNorm2d or (type(norm) is nn.BatchNorm2d and norm.running_mean is not None)
 
 

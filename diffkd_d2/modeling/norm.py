@@ -10,11 +10,11 @@ from ..diffusion import BatchNorm2d
 
 
 def norm_layer(name: str) -> Callable[[int], nn.Module]:
-    """Return a function that builds a norm for a number of channels.
+    """Return a function that builds a norm layer for a number of channels.
 
     Args:
-        name: "BN" (that of the core, which bears a batch of one value), "GN" (at most 32 groups, of at least
-            4 channels each), "" (none), or another name that Detectron2's `get_norm` knows, such as "SyncBN".
+        name: "BN" (`diffusion.BatchNorm2d`, which accepts one value per channel), "GN" (at most 32 groups, with at
+            least 4 channels each), "" (no norm), or any name that Detectron2's `get_norm` knows, such as "SyncBN".
     """
     if name == "BN":
         return BatchNorm2d

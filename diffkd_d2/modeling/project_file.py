@@ -23,18 +23,19 @@ from ..errors import UserError
 
 @lru_cache
 def load_project(path: str) -> ModuleType:
-    """Run a project's file, once, as a module; its folder is put on Python's path.
+    """Import a project's file as a module, once; prepend its folder to `sys.path`.
 
     Raises:
         UserError: if there is no such file.
     """
     file = Path(path).resolve()
     if not file.is_file() or file.suffix != ".py":
-        raise UserError(f"--project: '{path}' is no Python file, such as ../Mask2Former/train_net.py")
+        raise UserError(f"--project: '{path}' is not a Python file such as ../Mask2Former/train_net.py")
     sys.path.insert(0, str(file.parent))
-    # Not under its own name: "train_net" is also this repository's.
+    # Not its own name, because "train_net" is also a module of this repository.
     name = f"diffkd_d2_project_{file.parent.name}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None  # every .py file has both
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
@@ -42,7 +43,7 @@ def load_project(path: str) -> ModuleType:
 
 
 def project_cfg(path: str, config: str, opts: Sequence[Any]) -> CfgNode:
-    """Return the config that a project makes of a YAML file: by its `setup`, else by `get_cfg` and `add_*_config`.
+    """Return the config that a project builds from a YAML file, by its `setup` or else by `get_cfg` and `add_*_config`.
 
     Args:
         path: the project's file.
@@ -56,7 +57,7 @@ def project_cfg(path: str, config: str, opts: Sequence[Any]) -> CfgNode:
     setup = getattr(module, "setup", None)
     if callable(setup):
         args = default_argument_parser().parse_args(["--config-file", config, *map(str, opts)])
-        with _kept_from_acting(setup):
+        with _without_side_effects(setup):
             cfg = setup(args)
         if not isinstance(cfg, CfgNode):
             raise UserError(f"{path}: setup returns a {type(cfg).__name__}, not a CfgNode")
@@ -73,7 +74,7 @@ def project_cfg(path: str, config: str, opts: Sequence[Any]) -> CfgNode:
 
 
 def project_trainer(path: str | None) -> type[DefaultTrainer]:
-    """Return the project's subclass of DefaultTrainer; Detectron2's own where there is none."""
+    """Return the project's subclass of DefaultTrainer, or DefaultTrainer itself if there is none."""
     if path is None:
         return DefaultTrainer
     found = {
@@ -85,21 +86,21 @@ def project_trainer(path: str | None) -> type[DefaultTrainer]:
 
 
 def is_own(trainer: type[DefaultTrainer], method: str) -> bool:
-    """Whether a trainer has a method of its own in place of DefaultTrainer's."""
+    """Return whether a trainer overrides a method of DefaultTrainer."""
     theirs, detectron2s = (getattr(cls, method, None) for cls in (trainer, DefaultTrainer))
     return getattr(theirs, "__func__", theirs) is not getattr(detectron2s, "__func__", detectron2s)
 
 
 @contextmanager
-def _kept_from_acting(setup: Callable[..., Any]) -> Iterator[None]:
-    """Replace `default_setup` and `setup_logger`, where `setup` finds them, by functions that do nothing.
+def _without_side_effects(setup: Callable[..., Any]) -> Iterator[None]:
+    """Replace the `default_setup` and `setup_logger` that `setup` calls by functions that do nothing.
 
-    They would seed, open log files and write a config.yaml, for the teacher's config too.
+    They would set the seed, open log files and write a config.yaml, also for the teacher's config.
     """
     names = getattr(setup, "__globals__", {})
-    idle = {default_setup: lambda *args, **kwargs: None, setup_logger: lambda *args, **kwargs: logging.getLogger()}
-    before = {k: v for k, v in names.items() if callable(v) and getattr(v, "__hash__", None) and v in idle}
-    names.update({name: idle[function] for name, function in before.items()})
+    no_ops = {default_setup: lambda *args, **kwargs: None, setup_logger: lambda *args, **kwargs: logging.getLogger()}
+    before = {k: v for k, v in names.items() if callable(v) and getattr(v, "__hash__", None) and v in no_ops}
+    names.update({name: no_ops[function] for name, function in before.items()})
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Teachers: any Detectron2 model with trained weights, frozen."""
+"""Load a frozen teacher from a checkpoint, and initialise a student from it."""
 
 import logging
 from collections.abc import Sequence
@@ -16,29 +16,29 @@ logger = logging.getLogger(__name__)
 def load_teacher(
     model: nn.Module, weights: str, expected_missing: Sequence[str] | str = (), input_format: str | None = None
 ) -> nn.Module:
-    """Load trained weights into `model`, every key of them, and freeze it in eval mode.
+    """Load trained weights into `model`, with all their keys, and freeze it in eval mode.
 
-    The model returned has an attribute `weights_from`, which tells it from one that was never loaded, and the hash of
-    that file, `weights_sha256`.
+    The returned model has an attribute `weights_from`, which marks it as loaded.
 
     Args:
         model: any Detectron2 model, with its own pixel mean, std and channel order.
         weights: a path, `detectron2://...` or `https://...`; see `Checkpointer.load`.
-        expected_missing: prefixes of keys that may be missing, unexpected or of another shape; a text is one prefix.
-        input_format: "BGR" or "RGB", the channel order it was trained with; None: as the model says itself
-            (`model.input_format`; SemanticSegmentor and FCOS do not), else the student's.
+        expected_missing: prefixes of keys that may be missing, unexpected or of another shape; a string is one prefix.
+        input_format: "BGR" or "RGB", the channel order it was trained with. If None, `model.input_format` (which
+            SemanticSegmentor and FCOS lack), else the student's order.
 
     Raises:
-        UserError: if there are no weights, the file cannot be read, a key does not fit, or a value is not finite.
+        UserError: if `weights` is empty, the file cannot be read, a key does not fit, or a value is NaN or Inf.
     """
     if not weights:
         raise UserError("the teacher has no weights: set model.teacher.weights to its checkpoint")
     expected = entries(expected_missing, "expected_missing")
     checkpointer = Checkpointer(model)
     trained_on: Any = checkpointer.load(weights).get("classes")
-    model.class_names = trained_on  # what `check_logit_classes` compares
-    require_all_keys(checkpointer.incompatible, f"teacher checkpoint {weights}", expected)
-    random = [k for k in checkpointer.incompatible.missing_keys if not k.endswith("num_batches_tracked")]
+    model.class_names = trained_on  # `check_logit_classes` compares it
+    keys: Any = checkpointer.incompatible
+    require_all_keys(keys, f"teacher checkpoint {weights}", expected)
+    random = [k for k in keys.missing_keys if not k.endswith("num_batches_tracked")]
     if random:
         logger.warning(f"{len(random)} tensors of the teacher stay random (expected_missing): {first_of(random)}")
     if input_format is not None:
@@ -55,21 +55,21 @@ def load_teacher(
 
 @torch.no_grad()
 def inherit(student: nn.Module, teacher: nn.Module, prefixes: Sequence[str] | str) -> list[str]:
-    """Copy weights of the teacher into the student, where name and shape agree; log and return their names.
+    """Copy weights of the teacher whose name and shape agree into the student; log and return their names.
 
     Args:
         student: changed in place.
         teacher: the source.
-        prefixes: of the names to copy, such as "backbone.fpn" or "roi_heads"; "neck" is all of an FPN backbone but its
-            bottom-up network, "head" all but the backbone. A text is one prefix.
+        prefixes: prefixes of the names to copy, such as "backbone.fpn" or "roi_heads". "neck" means an FPN backbone
+            without its bottom-up network, "head" everything except the backbone. A string is one prefix.
 
     Raises:
-        UserError: if nothing under a prefix agrees.
+        UserError: if no weight under a prefix agrees.
     """
     prefixes = entries(prefixes, "train.inherit")
     ours, theirs = student.state_dict(), teacher.state_dict()
     if "neck" in prefixes and not any(name.startswith("backbone.bottom_up.") for name in ours):
-        raise UserError("train.inherit: the student's backbone is no FPN, so that it has no neck")
+        raise UserError("train.inherit: the student's backbone is not an FPN, so it has no neck")
     common = [name for name, value in ours.items() if name in theirs and theirs[name].shape == value.shape]
     names = [name for name in common if any(_is_under(name, prefix) for prefix in prefixes)]
     for prefix in prefixes:
@@ -89,7 +89,7 @@ def _is_under(name: str, prefix: str) -> bool:
 
 
 def require_loaded(teachers: Sequence[nn.Module]) -> None:
-    """Raise UserError if a teacher was built but not loaded by `load_teacher`: it would teach random outputs."""
+    """Raise UserError if a teacher was not loaded by `load_teacher`; its weights would be random."""
     for i, teacher in enumerate(teachers):
         if not getattr(teacher, "weights_from", ""):
             which = f"teacher {i}" if len(teachers) > 1 else "the teacher"

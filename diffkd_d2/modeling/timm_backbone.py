@@ -1,4 +1,4 @@
-"""Backbones of timm (ResNet-18/34, MobileNet, RegNet, Swin, ConvNeXt, ...) under Detectron2's contract."""
+"""Use timm models (ResNet-18/34, MobileNet, RegNet, Swin, ConvNeXt, ...) as Detectron2 backbones."""
 
 from typing import Any
 
@@ -12,28 +12,28 @@ from torch import Tensor
 
 from ..errors import UserError, nearest
 
-# timm's own conversions, because its batch norms may include an activation that Detectron2's conversion drops.
+# timm's own conversions, because its batch norms may include an activation, which Detectron2's conversion drops.
 NORMS = {"BN": lambda model: model, "FrozenBN": freeze_batch_norm_2d, "SyncBN": convert_sync_batchnorm}
 
 
 class TimmBackbone(Backbone):
     """A timm model's stages as feature maps, named like those of Detectron2's ResNet: the last one is res5.
 
-    Without dilation res2 to res5 have strides of 4, 8, 16 and 32.
+    Without dilation, res2 to res5 have strides 4, 8, 16 and 32.
 
     Args:
-        name: timm's name of a model, such as "mobilenetv2_100".
-        out_features: stages to return. Stages beyond the last of them are not built, except in the EfficientNet family
-            (MobileNetV2 and V3 too): there take all up to res5, or parameters without a gradient stop DDP.
-        pretrained: whether to load timm's own weights for that name (from the Hugging Face hub).
-        norm: what becomes of its batch norms: "BN" as they are, "SyncBN", or "FrozenBN", which Detectron2's detectors
-            have on pretrained backbones at two images per GPU.
+        name: name of a timm model, such as "mobilenetv2_100".
+        out_features: stages to return. Later stages are not built, except in the EfficientNet family (with MobileNetV2
+            and V3): return all stages up to res5 there, or DDP fails on parameters without a gradient.
+        pretrained: whether to load timm's weights of that name (from the Hugging Face hub).
+        norm: "BN" keeps the batch norms; "SyncBN" and "FrozenBN" convert them. Detectron2's detectors use "FrozenBN"
+            for pretrained backbones at two images per GPU.
         options: further arguments of `timm.create_model`, such as `output_stride=16` (dilated, for DeepLab),
             `drop_path_rate=0.1`, or `strict_img_size=False` (Swin on images of any size).
 
     Raises:
-        UserError: if timm has no such model, it gives no feature maps, lacks a wanted stage, or its weights
-            cannot be fetched.
+        UserError: if timm has no such model, it returns no feature maps, it lacks a stage, or its weights cannot be
+            downloaded.
     """
 
     def __init__(self, name: str, out_features: list[str], pretrained: bool = False, norm: str = "BN", **options: Any):
@@ -81,9 +81,9 @@ class TimmBackbone(Backbone):
 
 
 def timm_pixel_stats(name: str) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation, RGB in [0, 255], that timm trained a model with.
+    """Return the mean and standard deviation, RGB in [0, 255], of a timm model's training.
 
-    Give them to a detector as `pixel_mean` and `pixel_std`, with `input_format="RGB"`.
+    Pass them to a detector as `pixel_mean` and `pixel_std`, with `input_format="RGB"`.
 
     Raises:
         UserError: if timm has no such model.
@@ -95,16 +95,16 @@ def timm_pixel_stats(name: str) -> tuple[list[float], list[float]]:
 
 
 def add_timm_config(cfg: CfgNode) -> None:
-    """Add `MODEL.DIFFKD_TIMM`, which the backbone "build_diffkd_timm_backbone" reads, for `yaml_model(extend=...)`.
+    """Add `MODEL.DIFFKD_TIMM`, the options of "build_diffkd_timm_backbone"; for `yaml_model(extend=...)`.
 
-    Other projects on Detectron2 have a `MODEL.TIMM` of their own.
+    The key is not `MODEL.TIMM`, because other Detectron2 projects use that name.
     """
     cfg.MODEL.DIFFKD_TIMM = CfgNode(dict(NAME="resnet18", PRETRAINED=True, OUTPUT_STRIDE=32, NORM="BN"))
 
 
 @BACKBONE_REGISTRY.register()
 def build_diffkd_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> TimmBackbone:
-    """Build the backbone that `MODEL.DIFFKD_TIMM` names, with the stages in MODEL.RESNETS.OUT_FEATURES."""
+    """Build the backbone of `MODEL.DIFFKD_TIMM.NAME` with the stages of `MODEL.RESNETS.OUT_FEATURES`."""
     options = cfg.MODEL.DIFFKD_TIMM
     dilated = {} if options.OUTPUT_STRIDE == 32 else {"output_stride": options.OUTPUT_STRIDE}
     return TimmBackbone(options.NAME, cfg.MODEL.RESNETS.OUT_FEATURES, options.PRETRAINED, options.NORM, **dilated)

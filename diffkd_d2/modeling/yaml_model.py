@@ -1,4 +1,4 @@
-"""Detectron2's YAML configs, and the models that they describe."""
+"""Read Detectron2's YAML configs and build their models."""
 
 from .. import _detectron2  # noqa: F401
 
@@ -6,7 +6,7 @@ from .. import _detectron2  # noqa: F401
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from detectron2 import model_zoo
@@ -32,13 +32,13 @@ def yaml_model(
     Args:
         config: path of a YAML file, or a name in the zoo such as "COCO-Detection/faster_rcnn_R_101_FPN_3x.yaml".
         opts: alternating keys and values that override it.
-        extend: functions by their dotted names that add a project's keys before the file is read, such as
-            "detectron2.projects.deeplab.add_deeplab_config"; a text is one of them.
-        project: a project's Python file, whose `setup` reads the config and whose Trainer builds the model.
+        extend: dotted names of functions that add a project's keys before the file is read, such as
+            "detectron2.projects.deeplab.add_deeplab_config". A string is one name.
+        project: path of a project's Python file; its `setup` reads the config, its Trainer builds the model.
         device: where the model is built; some models remember it.
 
     Raises:
-        UserError: if there is no such config, or it has no such option.
+        UserError: if there is no such config, or an override does not fit it.
     """
     cfg = read_cfg(config, opts, extend, project)
     cfg.MODEL.DEVICE = device
@@ -55,13 +55,13 @@ def yaml_model(
 def read_cfg(
     config: str, opts: Sequence[Any] = (), extend: str | Sequence[str] = (), project: str | None = None
 ) -> CfgNode:
-    """Return a thawed CfgNode; the arguments are those of `yaml_model`.
+    """Return a CfgNode that is not frozen; the arguments are those of `yaml_model`.
 
     Raises:
-        UserError: if there is no such file, it is not plain data, or has a key that nobody adds.
+        UserError: if there is no such file, it is not plain data, or it has an unknown key.
     """
-    # A LazyConfig hands over lists of its own kind, which a YAML config takes for a wrong type.
-    opts = OmegaConf.to_container(opts) if isinstance(opts, ListConfig) else list(opts)
+    # A LazyConfig passes omegaconf lists, which a YAML config rejects.
+    opts = cast(list[Any], OmegaConf.to_container(opts)) if isinstance(opts, ListConfig) else list(opts)
     path, _ = find_yaml(config)
     trusted = [Path(model_zoo.__file__).parent / "configs", *([Path(project).parent] if project else [])]
     _require_plain(Path(path), [folder.resolve() for folder in trusted])
@@ -71,7 +71,7 @@ def read_cfg(
         cfg = get_cfg()
         for name in [extend] if isinstance(extend, str) else extend:
             _extend(cfg, name)
-        cfg.merge_from_file(path, allow_unsafe=True)  # what is left of it is the zoo's own
+        cfg.merge_from_file(path, allow_unsafe=True)  # `_require_plain` allows only trusted files to run code
     except KeyError as error:  # yacs
         if "Non-existent config key" not in str(error):
             raise
@@ -84,7 +84,7 @@ def read_cfg(
 
 
 def find_yaml(config: str) -> tuple[str, bool]:
-    """Return the path of a YAML config, and whether it is one of Detectron2's zoo.
+    """Return the path of a YAML config, and whether it is part of Detectron2's model zoo.
 
     Raises:
         UserError: if it is neither a file nor a name in the zoo.
@@ -102,13 +102,13 @@ def find_yaml(config: str) -> tuple[str, bool]:
 
 
 def _require_plain(path: Path, trusted: Sequence[Path]) -> None:
-    """Raise UserError where a YAML file, or one that it names as its _BASE_, runs code.
+    """Raise UserError if a YAML file, or one of its `_BASE_` files, runs code.
 
-    Detectron2 lets a YAML file run code, and some of its zoo's do, and of projects; no other may.
+    Detectron2 lets YAML files run code. Some files of its model zoo and of projects do; all others must be plain data.
 
     Args:
         path: the file.
-        trusted: folders whose files may.
+        trusted: folders whose files may run code.
     """
     if any(folder in path.resolve().parents for folder in trusted):
         return
@@ -136,6 +136,6 @@ def _unknown_key(config: str, error: KeyError, project: str | None) -> str:
     if project is not None:
         return f"{line}, nor the setup of {project}"
     return (
-        f"{line}: name the project's train_net.py by --project, or in a LazyConfig the function that adds it, "
+        f"{line}: name the project's train_net.py with --project, or in a LazyConfig the function that adds the key, "
         "such as extend=['detectron2.projects.deeplab.add_deeplab_config']"
     )

@@ -1,4 +1,4 @@
-"""One file for each name that `--method` takes; each holds a `recipe`."""
+"""One file per name that `--method` takes; each file defines a `recipe`."""
 
 import importlib
 import pkgutil
@@ -8,15 +8,15 @@ from ..meta_arch.auto_points import Recipe
 
 
 def names() -> list[str]:
-    """Return the names that there are."""
+    """Return the names of all recipes."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def find_recipes(method: str) -> list[Recipe]:
-    """Return the recipes of a method such as "mimic", or of several, such as "diffkd+kd".
+    """Return the recipe of a method such as "mimic", or the recipes of several such as "diffkd+kd".
 
     Raises:
-        UserError: if there is no such name.
+        UserError: if there is no recipe of that name.
     """
     recipes = []
     for name in method.split("+"):

@@ -1,4 +1,4 @@
-"""CanKD (arXiv 2511.21503): the student attends to the teacher's map. Setting: the authors', on the neck."""
+"""CanKD (arXiv 2511.21503): the student attends to the teacher's map. Setting: that of the authors, on the neck."""
 
 from ..distillers import CrossAttention
 from ..meta_arch.auto_points import Recipe, Setting, aligned

@@ -1,6 +1,6 @@
-"""CWD (arXiv 2011.13256): each channel as a distribution over positions.
+"""CWD (arXiv 2011.13256): compare channels as distributions over positions.
 
-Settings: for one-stage detectors mmrazor's (all levels of the neck), for segmentors the authors' on the logits.
+Settings: mmrazor's for one-stage detectors (all levels of the neck), the authors' for segmentors (logits).
 """
 
 from ..distillers import ChannelWise

@@ -1,9 +1,7 @@
-"""Mimicking through an adapter about as deep as DiffKD's denoiser: what DiffKD is to be compared with."""
+"""Feature mimicking with an adapter about as deep as DiffKD's denoiser: a baseline for DiffKD."""
 
 from functools import partial
 from typing import Any
-
-from torch import nn
 
 from ..distillers import DeepMimic
 from ..meta_arch.auto_points import Recipe
@@ -11,9 +9,9 @@ from ..meta_arch.places import Place
 from .diffkd import every_second_position, latent_channels
 
 
-def distiller(place: Place, **options: Any) -> "partial[nn.Module]":
-    """Return DeepMimic with DiffKD's latent."""
-    channels = dict(student_channels=place.student_channels, teacher_channels=place.teacher_channels)
+def distiller(place: Place, **options: Any) -> "partial[DeepMimic]":
+    """Return DeepMimic with the same `latent_channels` as DiffKD."""
+    channels: dict[str, Any] = dict(student_channels=place.student_channels, teacher_channels=place.teacher_channels)
     return partial(DeepMimic, **channels, **{"latent_channels": latent_channels(place), **options})
 
 

@@ -1,12 +1,11 @@
-"""DiffKD (arXiv 2305.15712): on feature levels, and as the authors distil classifiers, on the class logits too.
+"""DiffKD (arXiv 2305.15712): on feature levels and, for classifiers, on the class logits, as the authors do.
 
-For detectors and segmentors nothing is published; the latent's width and the thinned P2 are docs/performance.md's.
+No settings are published for detectors and segmentors; docs/performance.md explains `latent_channels` and the
+subsampled P2.
 """
 
 from functools import partial
 from typing import Any
-
-from torch import nn
 
 from ..distillers import DiffKD
 from ..meta_arch.auto_points import Recipe, Setting
@@ -14,14 +13,14 @@ from ..meta_arch.places import LOGITS, Place
 
 
 def latent_channels(place: Place) -> int | None:
-    """Return the authors' width for a classifier's map, 64 for wider levels of a pyramid, None for narrow ones."""
+    """Return the authors' 1024 for a classifier; for levels of a pyramid 64, or None for at most 64 channels."""
     if place.level is None:
         return 1024
     return 64 if place.teacher_channels > 64 else None
 
 
-def distiller(place: Place, **options: Any) -> "partial[nn.Module] | None":
-    """Return DiffKD with an autoencoder on wide maps, without one on softmax logits; None on a dense head."""
+def distiller(place: Place, **options: Any) -> "partial[DiffKD] | None":
+    """Return DiffKD, with an autoencoder for wide maps and none for softmax logits; return None for a dense head."""
     if place.kind == "head":
         return None
     channels = dict(student_channels=place.student_channels, teacher_channels=place.teacher_channels)
@@ -30,7 +29,7 @@ def distiller(place: Place, **options: Any) -> "partial[nn.Module] | None":
 
 
 def every_second_position(place: Place) -> dict[str, Any]:
-    """Thin the finest level of a pyramid, which holds three quarters of the positions."""
+    """Subsample the finest level of a pyramid, which has three quarters of all positions."""
     return {"subsample": 2} if place.stride == 4 and place.level else {}
 
 

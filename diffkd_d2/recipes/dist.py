@@ -1,4 +1,4 @@
-"""DIST (arXiv 2205.10536) on class logits; its weight of 2 is that of the authors' classification strategies."""
+"""DIST (arXiv 2205.10536) on class logits. The weight of 2 is that of the authors' classification strategies."""
 
 from ..distillers import DIST
 from ..meta_arch.auto_points import Recipe, Setting, on_softmax

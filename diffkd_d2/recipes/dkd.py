@@ -1,4 +1,4 @@
-"""DKD (arXiv 2203.08679) on class logits. Settings: the authors' for Faster R-CNN and for ImageNet."""
+"""DKD (arXiv 2203.08679) on class logits. Settings: those of the authors for Faster R-CNN and ImageNet."""
 
 from ..distillers import DKD
 from ..meta_arch.auto_points import Recipe, Setting, on_softmax

@@ -1,4 +1,4 @@
-"""FGD (arXiv 2111.11837): focal and global distillation, with the ground-truth boxes. Settings: the authors'."""
+"""FGD (arXiv 2111.11837): focal and global distillation with ground-truth boxes. Settings: those of the authors."""
 
 from ..distillers import FocalGlobal
 from ..meta_arch.auto_points import Recipe, Setting, aligned

@@ -1,6 +1,6 @@
-"""FRS (NeurIPS 2021): mimicking, weighted by the teacher's class scores (of a two-stage detector: its RPN's).
+"""FRS (NeurIPS 2021): mimicking weighted by the teacher's class scores (for two-stage detectors, the RPN's objectness).
 
-The authors warm it up over 500 iterations: `distill.warmup_iters=500`.
+The authors use a warm-up of 500 iterations: `distill.warmup_iters=500`.
 """
 
 from ..distillers import ScoreMimic

@@ -1,4 +1,4 @@
-"""Hinton's KD (arXiv 1503.02531) on class logits: of boxes, of label maps, of images."""
+"""Hinton's KD (arXiv 1503.02531) on the class logits of boxes, label maps or images."""
 
 from ..distillers import KD
 from ..meta_arch.auto_points import Recipe, Setting, on_softmax

@@ -1,4 +1,4 @@
-"""KD on standardised logits (arXiv 2403.01427). Setting: the authors' for CIFAR-100."""
+"""KD on standardised logits (arXiv 2403.01427). Setting: that of the authors for CIFAR-100."""
 
 from ..distillers import KD
 from ..meta_arch.auto_points import Recipe, Setting, on_softmax

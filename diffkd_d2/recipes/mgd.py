@@ -1,6 +1,6 @@
-"""MGD (arXiv 2205.01529): generate the teacher's map from a masked one of the student. Settings: the authors'.
+"""MGD (arXiv 2205.01529): generate the teacher's map from the student's masked map. Settings: those of the authors.
 
-The published weights go with a sum over an image of 800x1333 pixels; the default takes the mean.
+The published weights apply to a sum over an image of 800x1333 pixels; the default takes the mean.
 """
 
 from ..distillers import MaskedGenerative

@@ -1,11 +1,11 @@
-"""The quality-focal distance of BCKD (arXiv 2308.14286) and CrossKD on the sigmoid logits of a dense head."""
+"""The quality-focal distance of BCKD (arXiv 2308.14286) and CrossKD for the sigmoid logits of a dense head."""
 
 from functools import partial
 
 from ..distillers import QualityFocalKD
 from ..meta_arch.auto_points import Recipe, Setting
 
-# All levels at once: the normalizer counts the positives of all.
+# One distiller for all levels, because the normalizer counts the positives of all levels.
 recipe = Recipe(
     "qfkd",
     lambda places, **options: partial(QualityFocalKD, **options),

@@ -1,4 +1,4 @@
-"""Image files that are missing, deep, turned, or not of the size that their record says."""
+"""Image files that are missing, have 16 bits, are turned by EXIF, or differ in size from their record."""
 
 import io
 
@@ -33,12 +33,12 @@ def encoded(extension: str, array: np.ndarray, *options: int) -> bytes:
         (encoded(".tif", DEEP[:, :, 0].astype(np.float32)), "F"),
     ],
 )
-def test_more_than_8_bits_a_channel_are_an_error(tmp_path, content, mode):
+def test_more_than_8_bits_per_channel_are_an_error(tmp_path, content, mode):
     path = tmp_path / "deep.png"
     path.write_bytes(content)
     header = read_header(str(path))
     assert header.mode == mode
-    with pytest.raises(ValueError, match=f"more than 8 bits a channel \\(mode {mode}"):
+    with pytest.raises(ValueError, match=f"more than 8 bits per channel \\(mode {mode}"):
         require_8_bits(header)
 
 
@@ -49,7 +49,7 @@ def test_8_bits_are_fine(tmp_path, mode):
     require_8_bits(read_header(str(path)))
 
 
-def test_a_deep_image_is_named_before_the_training_and_in_a_worker(tmp_path):
+def test_deep_image_is_named(tmp_path):
     data = coco()
     (tmp_path / "1.jpg").write_bytes(encoded(".png", DEEP))
     name = register_coco(tmp_path, data, "images")
@@ -69,7 +69,7 @@ def test_a_deep_image_is_named_before_the_training_and_in_a_worker(tmp_path):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
-def test_the_size_that_one_sees(tmp_path, orientation, extension):
+def test_seen_size_applies_the_exif_orientation(tmp_path, orientation, extension):
     path = tmp_path / f"image{extension}"
     write_image(path, SIZE, orientation)
     header = read_header(str(path))
@@ -88,18 +88,18 @@ def test_the_size_that_one_sees(tmp_path, orientation, extension):
         ((10, 10), 1, False),
     ],
 )
-def test_a_turn_that_the_size_does_not_show_is_counted(tmp_path, caplog, size, orientation, warned):
+def test_rotations_that_the_size_does_not_show_give_a_warning(tmp_path, caplog, size, orientation, warned):
     data = coco()
     seen = size[::-1] if orientation >= 5 else size
     for i, image in enumerate(data["images"]):
         write_image(tmp_path / f"{i}.jpg", size, orientation if i < 2 else 1)
         image["width"], image["height"] = seen if i < 2 else size
     build_loader(train_loader(register_coco(tmp_path, data, "images")))
-    assert ("images: 2 of 3 images looked at are turned by EXIF" in caplog.text) == warned
+    assert ("images: 2 of 3 sampled images are turned by EXIF" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_another_size_than_the_record_says_is_an_error_that_names_both(tmp_path, orientation):
+def test_wrong_image_size_is_an_error(tmp_path, orientation):
     data = coco()
     write_image(tmp_path / "2.jpg", SIZE, orientation)
     data["images"][2].update(width=SIZE[0] + (orientation == 1))
@@ -112,11 +112,11 @@ def test_missing_files_are_counted_before_the_training(tmp_path):
     name = register_coco(tmp_path, data, "images")
     (tmp_path / "1.jpg").unlink()
     for node in (train_loader(name), evaluation_loader(name)):
-        with pytest.raises(UserError, match=r"1 of 3 images of images are not there, such as .*1\.jpg"):
+        with pytest.raises(UserError, match=r"1 of 3 images of images are missing, such as .*1\.jpg"):
             build_loader(node)
 
 
-def test_a_sample_is_evenly_spaced_and_never_longer_than_the_data():
+def test_sample_is_evenly_spaced():
     assert sample(range(10), 5) == [0, 2, 4, 6, 8]
     assert sample(range(3), 100) == [0, 1, 2]
     assert sample([], 5) == []
@@ -129,10 +129,10 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
         build_loader(train_loader(name))
 
 
-def test_a_deep_image_of_a_class_folder_is_skipped_with_the_reason(tmp_path):
+def test_deep_image_of_a_class_folder_is_skipped(tmp_path):
     for i, content in enumerate((encoded(".png", DEEP), encoded(".png", DEEP.astype(np.uint8)))):
         (tmp_path / "train" / f"class{i}").mkdir(parents=True)
         (tmp_path / "train" / f"class{i}" / "0.png").write_bytes(content)
     images = LabelledImages(image_folder(str(tmp_path), "train"), transform=np.asarray, train=False)
-    assert "0.png (it has more than 8 bits a channel" in images[0]["skipped"][0]
+    assert "0.png (it has more than 8 bits per channel" in images[0]["skipped"][0]
     assert images[1]["skipped"] == [] and images[1]["label"] == 1

@@ -100,7 +100,7 @@ def test_a_label_map_turns_with_its_image(tmp_path, orientation, kind):
     assert miou(name) == pytest.approx(100)
 
 
-def test_a_label_map_that_was_made_of_the_turned_image_stays(tmp_path):
+def test_label_map_of_rotated_image_is_kept(tmp_path):
     name = register_label_maps(tmp_path, [turned(6)], "maps", 6)
     assert trained_on(name)[0].tolist() == turned(6).tolist()
 
@@ -108,12 +108,12 @@ def test_a_label_map_that_was_made_of_the_turned_image_stays(tmp_path):
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
 def test_colours_are_an_error_that_names_the_file(tmp_path, mode):
     name = register_label_maps(tmp_path, [Image.fromarray(INDICES).convert("RGB").convert(mode)], "maps")
-    with pytest.raises(UserError, match=rf"0\.png has the mode {mode}: expected one class index a pixel"):
+    with pytest.raises(UserError, match=rf"0\.png has the mode {mode}: expected one class index per pixel"):
         build_loader(train_loader(name))
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(7, np.uint8), (3, np.uint8), (700, np.uint16)])
-def test_a_value_out_of_range_is_an_error_that_names_file_and_value(tmp_path, value, dtype):
+def test_value_out_of_range_is_an_error(tmp_path, value, dtype):
     wrong = INDICES.astype(dtype)
     wrong[0, 0] = value
     name = register_label_maps(tmp_path, [INDICES, wrong], "maps")
@@ -122,7 +122,7 @@ def test_a_value_out_of_range_is_an_error_that_names_file_and_value(tmp_path, va
             build_loader(node)
 
 
-def test_a_value_out_of_range_behind_the_sample_is_named_when_it_is_read(tmp_path):
+def test_value_out_of_range_after_the_sample(tmp_path):
     name = register_label_maps(tmp_path, [INDICES] * 40, "maps")
     loader = build_loader(train_loader(name))
     wrong = loader.records[1]["sem_seg_file_name"]
@@ -131,7 +131,7 @@ def test_a_value_out_of_range_behind_the_sample_is_named_when_it_is_read(tmp_pat
         samples(loader)
 
 
-def test_what_is_ignored_is_no_error():
+def test_ignored_values_are_not_an_error():
     LabelRange(3, 255).check(torch.tensor([[0, 2], [255, 1]]), "x.png")
     LabelRange(3, 0).check(torch.tensor([0, 2]), "x.png")
     with pytest.raises(ValueError, match="x.png holds the value -1"):
@@ -139,20 +139,20 @@ def test_what_is_ignored_is_no_error():
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_another_size_is_an_error_that_names_both_files_and_sizes(tmp_path, orientation):
+def test_label_map_of_wrong_size_is_an_error(tmp_path, orientation):
     name = register_label_maps(tmp_path, [INDICES[:4]], "maps", orientation)
     seen = "12 x 8" if orientation == 1 else "8 x 12"
     with pytest.raises(UserError, match=rf"0\.png is 12 x 4 \(width x height\), its image .*0\.jpg is {seen}"):
         build_loader(train_loader(name))
 
 
-def test_nothing_but_0_and_ignored_is_warned_of(tmp_path, caplog):
+def test_label_maps_with_only_0_and_the_ignored_value_give_a_warning(tmp_path, caplog):
     name = register_label_maps(tmp_path, [np.where(INDICES > 0, 255, 0).astype(np.uint8)] * 2, "maps")
     build_loader(train_loader(name))
-    assert "maps: 2 of 2 label maps looked at hold 0 and 255 alone" in caplog.text
+    assert "maps: all 2 sampled label maps contain only 0 and 255" in caplog.text
 
 
-def test_label_maps_that_are_missing_are_counted_before_the_training(tmp_path):
+def test_missing_label_maps_are_counted(tmp_path):
     name = register_label_maps(tmp_path, [INDICES] * 3, "maps")
     records = DatasetCatalog.get(name)
     DatasetCatalog.remove(name)

@@ -1,4 +1,4 @@
-"""The parts of DiffKD against references written apart from them."""
+"""The parts of DiffKD against independent references."""
 
 import copy
 import math
@@ -64,7 +64,7 @@ def test_number_of_evaluations_out_of_range_is_an_error(steps):
         NoiseSchedule().sampling_timesteps(steps)
 
 
-def test_gamma_one_adds_no_noise_and_gamma_zero_nothing_else():
+def test_gamma_one_adds_no_noise_and_gamma_zero_gives_pure_noise():
     matcher = NoiseMatcher(8)
     x, noise = torch.randn(3, 8, 4, 4), torch.randn(3, 8, 4, 4)
     nn.init.zeros_(matcher.pred.weight)
@@ -90,7 +90,7 @@ def test_standardize_pools_over_batches_and_leaves_padding_out():
     assert torch.equal(module.mean, before)
 
 
-def test_standardize_bears_a_mean_that_swallows_the_variance():
+def test_standardize_is_accurate_if_the_mean_is_far_larger_than_the_variance():
     x = torch.full((2, 3, 1, 1), 4e5) + torch.tensor([0.0, 0.25]).view(2, 1, 1, 1)
     module = Standardize(3)
     assert torch.isfinite(module(x)).all() and torch.isfinite(module(x)).all()

@@ -1,4 +1,4 @@
-"""Padding does not count: what every method owes to a mask."""
+"""Masked positions do not count in any method."""
 
 import copy
 
@@ -34,7 +34,7 @@ def test_a_masked_map_gives_what_the_cropped_map_gives(name):
 
 @pytest.mark.parametrize("garbage", [1e4, float("inf"), float("nan")])
 @pytest.mark.parametrize("name", NAMES)
-def test_what_stands_at_masked_positions_does_not_matter(name, garbage):
+def test_values_at_masked_positions_do_not_matter(name, garbage):
     made = case(name, SHAPE)
     padding = masks([VALID, (6, 16)], SHAPE, len(made.student))
     results = []
@@ -56,7 +56,7 @@ def test_what_stands_at_masked_positions_does_not_matter(name, garbage):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_batch_without_a_position_that_counts_costs_nothing(name):
+def test_a_batch_with_only_masked_positions_has_zero_loss(name):
     """One masked row stands in for an ROI head without boxes."""
     made = case(name, SHAPE, images=1)
     loss = made.loss(masks([(0, 0)], SHAPE, len(made.student)))["loss_kd"]

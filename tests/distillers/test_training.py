@@ -29,7 +29,7 @@ def test_two_processes_stay_equal(tmp_path):
     assert one.keys() == other.keys() and all(torch.equal(v, other[k]) for k, v in one.items())
 
 
-def test_what_is_erased_is_a_function_of_the_seed():
+def test_the_seed_decides_which_positions_are_erased():
     """Each step is seeded by its iteration, so that a resumed run draws what the whole run drew."""
     batches = [images((16, 24), (24, 16)) for _ in range(4)]
 

@@ -34,7 +34,7 @@ def test_neck_and_head_are_names_of_what_is_inherited():
     assert neck and all(name.startswith(("backbone.fpn", "backbone.top_block")) for name in neck)
     assert head and not any(name.startswith("backbone.") for name in head)
     assert all(torch.equal(student.state_dict()[n], teacher.state_dict()[n]) for n in [*neck, *head])
-    with pytest.raises(UserError, match="no FPN, so that it has no neck"):
+    with pytest.raises(UserError, match="not an FPN, so it has no neck"):
         inherit(nn.Linear(1, 1), nn.Linear(1, 1), ["neck"])
 
 
@@ -51,7 +51,7 @@ def test_boxes_may_go_through_a_pooler_at_another_path():
     assert losses[0] > 0 and torch.equal(*losses)
 
 
-def test_the_options_of_another_projects_train_become_ours_or_are_named():
+def test_train_options_of_another_project():
     train = dict(max_iter=7, amp=dict(enabled=True), wandb=dict(enabled=False))
     train["clip_grad"] = dict(enabled=True, params=dict(max_norm=0.1, norm_type=2))
     theirs = OmegaConf.create(dict(model=L(nn.Linear)(in_features=1, out_features=1), train=train))
@@ -60,7 +60,7 @@ def test_the_options_of_another_projects_train_become_ours_or_are_named():
     assert cfg.model._target_ is DistilledModel and cfg.notes == ["train.wandb is not honoured"]
 
 
-def test_a_loops_variable_beside_the_parts_of_a_config_is_nobodys():
+def test_loop_variable_in_a_config_is_ignored():
     cfg = load_config("configs/shapes/alone_retinanet_r18.py", [])
     cfg.part = dict(num_levels="${..nowhere}")
     check_config(cfg)

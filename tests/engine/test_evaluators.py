@@ -94,7 +94,7 @@ def test_a_perfect_detector_has_100_whatever_the_ids(tmp_path, first_id):
 
 @pytest.mark.parametrize("key", ["area", "iscrowd", "segmentation"])
 @pytest.mark.parametrize("value", [None, ...])
-def test_keys_that_only_the_evaluator_reads_may_be_missing(tmp_path, key, value):
+def test_evaluator_keys_may_be_missing(tmp_path, key, value):
     data = coco()
     for annotation in data["annotations"]:
         annotation.pop(key) if value is ... else annotation.update({key: value})
@@ -116,7 +116,7 @@ def test_no_test_set_at_all_is_said():
         build_test_sets(cfg, nn.Identity())
 
 
-def test_each_of_several_test_sets_has_its_results_under_its_name(tmp_path):
+def test_results_of_several_test_sets(tmp_path):
     data = coco()
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
@@ -136,14 +136,14 @@ def test_each_of_several_test_sets_has_its_results_under_its_name(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(tasks=["boxes"]), r"tasks is \['boxes'\]: there are bbox, segm and keypoints"),
+        (dict(tasks=["boxes"]), r"tasks is \['boxes'\]: expected bbox, segm or keypoints"),
         (dict(tasks=["bbox", "keypoints"]), "none of 3 annotations has 'keypoints'"),
         (dict(dataset_name="sett"), "there is no such dataset; the nearest names: set"),
         (dict(dataset_name="other"), r"does not know 2 of 3 images of set looked at, such as .*1\.jpg \(image_id 2\)"),
         (dict(tazks=1), "TypeError"),
     ],
 )
-def test_what_an_evaluator_lacks_is_one_line_before_the_training(tmp_path, options, message):
+def test_missing_evaluator_input_is_an_error(tmp_path, options, message):
     name = register_coco(tmp_path, coco(), "set")
     register_coco(tmp_path, coco(images=1), "other")
     with pytest.raises(UserError, match=f"evaluator COCOEvaluator of .*{message}"):
@@ -153,7 +153,7 @@ def test_what_an_evaluator_lacks_is_one_line_before_the_training(tmp_path, optio
 def test_masks_that_are_missing_are_counted(tmp_path):
     data = coco()
     del data["annotations"][1]["segmentation"]
-    with pytest.raises(UserError, match="1 of 3 annotations have no mask .* of image 2: take 'segm' out of"):
+    with pytest.raises(UserError, match="1 of 3 annotations have no mask .* in image 2: take 'segm' out of"):
         build_test_sets(config(register_coco(tmp_path, data, "set"), tasks=["bbox", "segm"]), Perfect(data))
 
 
@@ -169,7 +169,7 @@ def test_sigmas_are_as_many_as_keypoints(tmp_path, caplog, sigmas, fits):
             build_test_sets(cfg, Perfect(data))
         assert "bbox AP 100, keypoints AP" in caplog.text
     else:
-        with pytest.raises(UserError, match=r"objects have \[2\] keypoints, .*kpt_oks_sigmas (3|17)"):
+        with pytest.raises(UserError, match=r"objects have \[2\] keypoints, .*kpt_oks_sigmas is for (3|17)"):
             build_test_sets(cfg, Perfect(data))
 
 
@@ -209,7 +209,7 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
         build_test_sets(config(name, L(LVISEvaluator)(dataset_name=name)), Perfect(coco()))
 
 
-def test_an_evaluator_of_ones_own_is_built_and_its_errors_keep_their_traceback(tmp_path):
+def test_custom_evaluator_keeps_its_traceback(tmp_path):
     data = coco()
     name = register_coco(tmp_path, data, "set")
     assert judge(config(name, L(Own)(dataset_name=name)), Perfect(data)) == {"own": {"images": 4}}
@@ -231,7 +231,7 @@ def test_metadata_that_segmentation_needs(tmp_path, change, message):
         build_test_sets(config(name, L(SemSegEvaluator)(dataset_name=name)), nn.Identity())
 
 
-def test_panoptic_truth_has_a_pq_of_100_and_an_unknown_category_is_named(small_datasets, caplog, monkeypatch):
+def test_panoptic_ground_truth_has_pq_100(small_datasets, caplog, monkeypatch):
     provide_panopticapi()
     name = "panoptic_trial"
     forget(name)
@@ -252,5 +252,5 @@ def test_panoptic_truth_has_a_pq_of_100_and_an_unknown_category_is_named(small_d
     changed = small_datasets / "changed.json"
     changed.write_text(json.dumps(data))
     monkeypatch.setitem(meta.__dict__, "panoptic_json", str(changed))
-    with pytest.raises(UserError, match="changed.json: category 77 is no thing and no stuff"):
+    with pytest.raises(UserError, match="changed.json: category 77 is neither thing nor stuff"):
         build_test_sets(config(name, L(COCOPanopticEvaluator)(dataset_name=name)), nn.Identity())

@@ -94,7 +94,7 @@ def test_every_part_of_the_yaml_counts():
     assert cfg.notes == ["TEST.AUG.ENABLED is not honoured: no test-time augmentation"]
 
 
-def test_the_batch_follows_the_number_of_processes_where_the_yaml_asks_for_it(monkeypatch):
+def test_reference_world_size_scales_the_batch(monkeypatch):
     opts = [
         "SOLVER.IMS_PER_BATCH",
         16,
@@ -136,7 +136,7 @@ def test_a_project_does_not_set_up_anything_of_its_own(tmp_path, monkeypatch):
     assert getattr(sys.modules.get("train_net"), "__file__", None) != PROJECT  # it took nobody's name
 
 
-def test_a_model_that_remembers_its_device_is_built_for_the_one_it_runs_on():
+def test_model_with_a_stored_device():
     cfg = from_project(STUDENT, PROJECT)
     cfg.model.teacher = dict(cfg.model.student)
     place_models(finish(cfg).model, "meta")
@@ -202,7 +202,7 @@ def test_a_lazy_config_of_another_project_takes_them_too():
     [
         (["--config-file", "nowhere.yaml"], "neither a file nor a name in Detectron2's zoo"),
         (["--config-file", STUDENT], "key MODEL.STANDIN, which Detectron2 does not know: name the project's"),
-        (["--config-file", STUDENT, "--project", "nowhere.py"], "'nowhere.py' is no Python file"),
+        (["--config-file", STUDENT, "--project", "nowhere.py"], "'nowhere.py' is not a Python file"),
         (["--config-file", RETINANET, "SOLVER.MAX_ITR", "3"], "SOLVER.MAX_ITR"),
         (["--config-file", RETINANET, "SOLVER.MAX_ITER"], "has no value"),
         (["--config-file", RETINANET, "--method", "diffdk"], "no method 'diffdk'; the nearest names: diffkd"),
@@ -238,7 +238,7 @@ def test_the_zoos_trained_file_is_the_teachers():
     assert cfg.model.teacher.weights.endswith(".pkl") and "retinanet_R_101_FPN_3x" in cfg.model.teacher.weights
 
 
-def test_what_one_reader_changes_in_a_config_no_other_sees():
+def test_config_readers_do_not_share_changes():
     first, second = (training_cfg(config=RETINANET, project=None) for _ in range(2))
     first.SOLVER.BASE_LR = 7.0
     assert second.SOLVER.BASE_LR != 7.0

@@ -1,4 +1,4 @@
-"""Points by themselves: where two models meet, and the config that says the same by hand."""
+"""Automatic points: which modules of two models are paired, and the config that is logged for them."""
 
 import logging
 import re
@@ -39,7 +39,7 @@ def where(chosen):
         (SEMANTIC, PANOPTIC, ["p2", "p3", "p4", "p5"]),
     ],
 )
-def test_feature_levels_meet_at_common_strides_with_their_own_channels(student, teacher, levels):
+def test_feature_levels_are_paired_by_stride(student, teacher, levels):
     models = build(student), build(teacher, channels=48)
     chosen = points(*models, "mimic")
     assert where(chosen) == [("backbone", level) for level in levels]
@@ -68,7 +68,7 @@ def test_class_logits_where_both_have_the_same_head(student, teacher, expected):
     train_two_steps(*models, chosen)
 
 
-def test_a_teacher_that_is_a_cascade_gives_its_last_stage():
+def test_cascade_teacher_uses_its_last_stage():
     (point,) = points(build(FASTER), build(CASCADE), "kd")
     assert (point.roi.stage, point.roi.teacher_stage) == (0, 2)
 
@@ -87,7 +87,7 @@ def test_softmax_methods_are_refused_on_sigmoid_logits():
         points(build(RETINANET), build(RETINANET), "kd")
 
 
-def test_one_batch_shows_the_shapes_of_a_model_that_does_not_declare_them():
+def test_shapes_are_measured_if_not_declared():
     student, teacher = Net(4), Net(6)
     chosen = points(student.train(), teacher, "mimic")
     assert where(chosen) == [("backbone", "p2"), ("backbone", "p3")]
@@ -95,7 +95,7 @@ def test_one_batch_shows_the_shapes_of_a_model_that_does_not_declare_them():
     assert all(module.training for module in student.modules())
     by_path = points(student, teacher, "mimic", where=["backbone.p3"])
     assert where(by_path) == [("backbone.p3",)] and by_path[0].name == "backbone_p3"
-    with pytest.raises(UserError, match="'bckbone' is none of features, stages"):
+    with pytest.raises(UserError, match="'bckbone' is neither one of features, stages"):
         points(student, teacher, "mimic", where="bckbone")
 
 
@@ -106,7 +106,7 @@ def test_a_classifier_is_distilled_as_the_authors_do():
     assert chosen[0].distiller.autoencoder is not None and chosen[1].distiller.logits
 
 
-def test_what_is_logged_is_the_config_by_hand(caplog):
+def test_the_logged_config_equals_the_handwritten_one(caplog):
     student, teacher = build(CASCADE), build(CASCADE, channels=48)
     model = build(CASCADE)
     with caplog.at_level(logging.INFO):
@@ -190,4 +190,4 @@ def test_published_settings_are_taken_by_family(caplog):
         assert "no published setting" not in caplog.text
         assert {p.weight for p in points(build(FASTER), build(MASK), "pkd")} == {6.0}
         points(build(SEMANTIC), build(SEMANTIC), "pkd")
-    assert "method pkd: no published setting for segmentor; weight 6 is taken" in caplog.text
+    assert "method pkd: no published setting for segmentor; using weight 6" in caplog.text

@@ -1,4 +1,4 @@
-"""The meta-architecture's contracts (design: "Contracts")."""
+"""The contract of `DistilledModel`: losses, the teacher, captured modules, pairs of maps."""
 
 import copy
 from collections import Counter
@@ -22,7 +22,7 @@ def point(key="p2", teacher_key=None, **more):
     return DistillPoint("backbone", "backbone", Mimic(4, 6), key=key, teacher_key=teacher_key, **more)
 
 
-def test_the_teacher_is_no_part_of_the_model_and_stays_as_it_was():
+def test_teacher_is_not_a_submodule_and_is_unchanged():
     teacher = Net(6)
     before = copy.deepcopy(teacher.state_dict())
     model = DistilledModel(Net(4), teacher, [point()]).train()
@@ -48,7 +48,7 @@ def test_every_parameter_of_student_and_distillers_gets_a_gradient():
     assert all(p.grad is None for p in model.teachers[0].parameters())
 
 
-def test_without_points_losses_and_gradients_are_those_of_the_bare_student():
+def test_without_points_equals_the_bare_student():
     bare = Net(4).train()
     model = DistilledModel(copy.deepcopy(bare)).train()
     batch = images((16, 16))
@@ -76,7 +76,7 @@ def test_weight_and_scale_multiply_the_kd_loss():
     torch.testing.assert_close(model(batch)["loss_kd_p2"], 1.5 * plain)
 
 
-def test_maps_that_differ_by_padding_are_cropped_and_padding_is_masked():
+def test_padding_is_cropped_and_masked():
     model = DistilledModel(Net(4, divisor=8), Net(6, divisor=32), [point(), point("p3")]).train()
     seen = []
     for p in model.points:
@@ -158,7 +158,7 @@ class KeepInputs(nn.Module):
         return {"loss_kd": inputs[0].sum()}
 
 
-def test_each_network_runs_once_and_the_denoiser_once_for_each_evaluation_and_the_diffusion_loss():
+def test_the_number_of_calls_of_each_network():
     points = [DistillPoint("backbone", "backbone", DiffKD(4, 6), key=k) for k in ("p2", "p3")]
     model = DistilledModel(Net(4), Net(6), points).train()
     calls = Counter()
@@ -199,7 +199,7 @@ class InPlace(nn.Module):
         return self.conv(x).relu_()
 
 
-def test_capture_says_where_an_output_is_changed_in_place_afterwards():
+def test_capture_reports_in_place_changes():
     net = nn.Sequential(InPlace(), nn.Conv2d(2, 2, 1))
     with pytest.raises(UserError, match=r"'0.conv'.* changed in place later"), capture(net, ["0.conv"]):
         net(torch.randn(1, 3, 4, 4))
@@ -208,7 +208,7 @@ def test_capture_says_where_an_output_is_changed_in_place_afterwards():
     assert outputs["0"].min() >= 0
 
 
-def test_outputs_that_are_changed_in_place_are_found_by_a_trial_and_copied_from_then_on():
+def test_outputs_changed_in_place_are_found_in_the_trial_and_then_copied():
     net, clones = nn.Sequential(InPlace(), nn.Conv2d(2, 2, 1)), set()
     with capture(net, ["0.conv", "1"], clones=clones, explore=True):
         net(torch.randn(1, 3, 4, 4))
@@ -232,13 +232,13 @@ class OtherMethod(nn.Module):
         return self.decoder.forward_features(x)
 
 
-def test_a_module_that_is_called_by_another_method_than_forward_names_what_can_be_captured():
+def test_a_module_whose_forward_is_not_called_names_modules_that_can_be_captured():
     net, message = OtherMethod(), r"'decoder'.* another method than forward.* can: decoder.0, decoder.1"
     with pytest.raises(UserError, match=message), capture(net, ["decoder"], explore=True):
         net(torch.randn(1, 3, 4, 4))
 
 
-def test_a_shared_module_can_be_captured_by_each_of_its_names():
+def test_shared_module_has_several_names():
     net = OtherMethod()
     assert "second_name" not in dict(net.named_modules())
     with capture(net, ["second_name"]) as outputs:
@@ -287,7 +287,7 @@ class OneBackbone(nn.Module):
         return {"loss": self.backbone(torch.stack([x["image"] for x in inputs]))["p2"].mean()}
 
 
-def test_declared_strides_hold_where_a_teacher_pads_small_images_to_a_large_square():
+def test_declared_strides_with_square_padding():
     seen = []
     p2 = DistillPoint("backbone", "backbone", Mimic(5, 5), key="p2")
     p2.distiller.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))

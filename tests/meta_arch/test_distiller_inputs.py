@@ -56,7 +56,7 @@ def test_boxes_come_in_positions_of_the_map():
     torch.testing.assert_close(boxes[0][0], torch.tensor([0.25, 0.5, 1.25, 1.5]))
 
 
-def test_scores_are_the_teachers_largest_probability_on_the_common_area():
+def test_scores_are_the_teachers_largest_probability():
     teacher = Net(6, divisor=32)
     teacher.head = nn.Conv2d(6, 3, 1)
     teacher.norm = nn.BatchNorm2d(3)
@@ -109,7 +109,7 @@ def sampled_classes(heads) -> list[list[torch.Tensor]]:
 
 
 @pytest.mark.parametrize(("config", "stages"), [(FASTER, 1), (CASCADE, 3)])
-def test_labels_of_rows_are_those_that_detectron2_gave_them(config, stages):
+def test_labels_of_roi_rows(config, stages):
     student, teacher = build(config), build(config)
     recorders = [Recorder("labels") for _ in range(stages)]
     module = "roi_heads.box_predictor" if stages == 1 else "roi_heads.box_predictor.{}"
@@ -178,7 +178,7 @@ def test_subsample_thins_all_maps_alike():
         (dict(distiller=Recorder(), subsample=0), "subsample is 0"),
     ],
 )
-def test_what_does_not_go_together_is_an_error_before_training(options, message):
+def test_conflicting_options_are_an_error_before_training(options, message):
     with pytest.raises(UserError, match=message) as error:
         DistilledModel(Net(4), Net(6), [point(**options)])
     assert "\n" not in str(error.value)
@@ -194,7 +194,7 @@ def test_a_distiller_without_a_loss_is_an_error(outputs, message):
 
 
 @pytest.mark.parametrize("need", ["boxes", "labels"])
-def test_inputs_without_what_is_needed_are_an_error(need):
+def test_missing_inputs_of_a_distiller_are_an_error(need):
     with pytest.raises(UserError, match=f"point 'p2': the distiller needs {need}"):
         run(Recorder(need), images((16, 16)))
 

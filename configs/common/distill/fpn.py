@@ -1,5 +1,7 @@
 """Distillation points on the levels of a feature pyramid."""
 
+import copy
+
 from detectron2.config import LazyCall as L
 
 from diffkd_d2.distillers import DiffKD, Mimic
@@ -10,7 +12,7 @@ from diffkd_d2.modeling.norm import norm_layer
 def diffkd_points(
     levels, student_channels=256, teacher_channels=256, weight=1.0, latent_channels=None, subsample=None, **options
 ):
-    """DiffKD between the outputs of both backbones, a distiller for each level.
+    """Return DiffKD on the outputs of both backbones, one point per level.
 
     `subsample` maps levels to the points' `subsample`, such as {"p2": 2}; `options` are DiffKD's for all levels.
     """
@@ -33,15 +35,17 @@ def diffkd_points(
     ]
 
 
-def mimic_points(levels, student_channels=256, teacher_channels=256, weight=1.0):
-    """Feature mimicking at the same places."""
+def feature_points(levels, distiller, weight=1.0):
+    """Return mimic at the same places."""
     return [
         L(DistillPoint)(
-            student="backbone",
-            teacher="backbone",
-            key=level,
-            weight=weight,
-            distiller=L(Mimic)(student_channels=student_channels, teacher_channels=teacher_channels),
+            student="backbone", teacher="backbone", key=level, weight=weight, distiller=copy.deepcopy(distiller)
         )
         for level in levels
     ]
+
+
+def mimic_points(levels, student_channels=256, teacher_channels=256, weight=1.0):
+    """Return points for feature mimicking on each level."""
+    distiller = L(Mimic)(student_channels=student_channels, teacher_channels=teacher_channels)
+    return feature_points(levels, distiller, weight)
