@@ -107,7 +107,9 @@ def _require_fields(evaluator: DatasetEvaluator, output: dict[str, Any]) -> None
 
 
 def _build_listed_sets(node: DictConfig, model: nn.Module) -> list[EvaluationSet]:
-    if not node.test or len(node.test) != len(node.evaluator):
+    if not node.test:
+        raise UserError("there is no test set: name one in dataloader.test (of a YAML config: DATASETS.TEST)")
+    if len(node.test) != len(node.evaluator):
         raise UserError(f"dataloader: {len(node.test)} test sets, {len(node.evaluator)} evaluators")
     sets = []
     for test, evaluator in zip(node.test, node.evaluator, strict=True):

@@ -40,10 +40,14 @@ class Open(BaseModel):
 
 
 class Amp(Closed):
+    """Mixed precision, `train.amp`."""
+
     dtype: Literal["float16", "bfloat16"] | None
 
 
 class CheckpointerOptions(Closed):
+    """When a checkpoint is written and how many stay, `train.checkpointer`."""
+
     period: PositiveInt
     max_to_keep: PositiveInt | None
 
@@ -91,6 +95,8 @@ class Distill(Closed):
 
 
 class OptimizerParams(Open):
+    """What decides on the groups of the optimizer, `optimizer.params`."""
+
     distiller_lr_factor: NonNegativeFloat = 1.0
     weight_decay_norm: NonNegativeFloat | None = None
     weight_decay_bias: NonNegativeFloat | None = None
@@ -106,6 +112,8 @@ class Optimizer(Open):
 
 
 class Curve(Open):
+    """The course of the learning rate after the warm-up, `lr_multiplier.scheduler`."""
+
     start_value: NonNegativeFloat = 1.0
     end_value: NonNegativeFloat = 0.0
     base_value: NonNegativeFloat = 1.0
@@ -132,6 +140,8 @@ class Loader(Open):
 
 
 class Dataloader(Open):
+    """Training data, one test set or a list of them, and what judges, `dataloader`."""
+
     train: Loader
     test: Annotated[
         Annotated[Loader, Tag("one")] | Annotated[list[Loader], Tag("several")],

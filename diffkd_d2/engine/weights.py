@@ -1,5 +1,6 @@
 """Load the weights of a run (its last checkpoint or initial weights) or of an evaluation."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from .optimizer import images_per_step
 from .preflight import warn_of_random_weights
 from .resume import cut_metrics
 from .trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 def claim_output_folder(cfg: DictConfig, resume: bool) -> None:
@@ -58,7 +61,11 @@ def load_weights(
         UserError: if a file cannot be read or does not fit, or there is no teacher to inherit from.
     """
     if resume and checkpointer.resume():
-        return trainer.iter + 1
+        start = trainer.iter + 1
+        if start >= cfg.train.max_iter:
+            done = f"{start} iterations are done, train.max_iter is {cfg.train.max_iter}"
+            logger.warning(f"--resume: {done}: nothing is left to train, the student is evaluated again")
+        return start
     init, prefix = cfg.train.init_checkpoint, cfg.train.get("init_prefix") or ""
     if prefix and not init:
         raise UserError(f"train.init_prefix is '{prefix}', but train.init_checkpoint is empty")

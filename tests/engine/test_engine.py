@@ -143,7 +143,7 @@ def test_a_student_inherits_where_shapes_agree():
 def test_a_resumed_run_inherits_nothing(resume, inherited, tmp_path, caplog):
     student, teacher = nn.Linear(2, 2), nn.Linear(2, 2)
     model = SimpleNamespace(student=student, teachers=[teacher])
-    cfg = OmegaConf.create(dict(train=dict(init_checkpoint="", inherit="w", output_dir=str(tmp_path))))
+    cfg = OmegaConf.create(dict(train=dict(init_checkpoint="", inherit="w", output_dir=str(tmp_path), max_iter=9)))
     checkpointer = SimpleNamespace(resume=lambda: True, load=lambda *_, **__: None)
     with caplog.at_level("INFO", logger="diffkd_d2.modeling.teacher"):
         first = load_weights(cfg, model, checkpointer, SimpleNamespace(iter=4), resume)

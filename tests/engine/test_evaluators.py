@@ -110,6 +110,12 @@ def test_two_classes_of_one_name_keep_their_results(tmp_path):
     assert results["AP-cat (id 1)"] == pytest.approx(100) and results["AP-cat (id 3)"] == 0
 
 
+def test_no_test_set_at_all_is_said():
+    cfg = OmegaConf.create(dict(dataloader=dict(test=[], evaluator=[])))
+    with pytest.raises(UserError, match="there is no test set: .*DATASETS.TEST"):
+        build_test_sets(cfg, nn.Identity())
+
+
 def test_results_of_several_test_sets(tmp_path):
     data = coco()
     for name in ("first", "second"):

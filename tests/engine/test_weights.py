@@ -112,6 +112,14 @@ def test_a_resumed_run_with_another_distillation_or_teacher_says_so(tmp_path, ca
     assert "the sha256 of teacher 0 is" in caplog.text and "point p3" not in caplog.text
 
 
+def test_a_resumed_run_that_is_at_its_end_says_so(tmp_path, caplog):
+    checkpointer, trainer = SimpleNamespace(resume=lambda: True), SimpleNamespace(iter=2)
+    assert load_weights(config(tmp_path, max_iter=4), None, checkpointer, trainer, resume=True) == 3
+    assert not caplog.records
+    assert load_weights(config(tmp_path, max_iter=3), None, checkpointer, trainer, resume=True) == 3
+    assert "3 iterations are done, train.max_iter is 3: nothing is left to train" in caplog.text
+
+
 @pytest.mark.slow
 def test_a_used_folder_as_a_user_sees_it(small_datasets, tmp_path):
     options = [f"train.output_dir={tmp_path}", "train.max_iter=1", "dataloader.train.total_batch_size=2"]
