@@ -149,7 +149,9 @@ def write_report(path: Path, groups: list[Group], pictures: Path | None = None) 
     sections = [sections_of(group) for group in groups]
     title = "Distillation report: " + ", ".join(group.name for group in groups)
     path.write_text(template.render(title=title, sections=sum(sections, [])), encoding="utf-8")
-    for i, of_group in enumerate(sections, start=1) if pictures else ():
+    if pictures is None:
+        return
+    for i, of_group in enumerate(sections, start=1):
         folder = pictures if len(groups) == 1 else pictures / str(i)
         folder.mkdir(parents=True, exist_ok=True)
         for shown in (p for section in of_group for p in section.pictures):

@@ -32,7 +32,8 @@ def stand_ins() -> list[tuple[Callable[..., Any], str]]:
 
 class _Dtype:
     def __init__(self, code: str, *_: Any):
-        self.code, self.order = str(code), "="
+        self.code = str(code)
+        self.order: Any = "="  # the file may say anything
 
     def __setstate__(self, state: tuple) -> None:
         self.order = state[1]

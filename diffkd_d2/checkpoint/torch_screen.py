@@ -131,6 +131,9 @@ class _Follower(pickle._Unpickler):
     """Python's own unpickler in Python, which imports nothing: names become dummies, storages are noted."""
 
     dispatch = dict(pickle._Unpickler.dispatch)
+    memo: dict[int, Any]
+    stack: list[Any]
+    storages: list[tuple[str, int, int]]
 
     def __init__(self, stream: Any, admitted: set[tuple[str, str]]):
         super().__init__(stream, encoding="latin1")
@@ -145,7 +148,7 @@ class _Follower(pickle._Unpickler):
     def persistent_load(self, pid: Any) -> _Dummy:
         if not (isinstance(pid, tuple) and len(pid) >= 5 and pid[0] == "storage"):
             raise pickle.UnpicklingError("it refers to something that is no storage")
-        item = _STORAGES.get(getattr(pid[1], "of", None))
+        item = _STORAGES.get(getattr(pid[1], "of", ("", "")))
         if item is None or type(pid[2]) is not str or type(pid[4]) is not int or pid[4] < 0:
             raise pickle.UnpicklingError("it has a storage of an unknown kind")
         self.storages.append((pid[2], pid[4], item))

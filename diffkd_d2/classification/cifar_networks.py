@@ -3,6 +3,7 @@
 Parameters have the names that the public CIFAR distillation repositories use, so that their checkpoints load.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import torch.nn.functional as F
@@ -104,7 +105,7 @@ class WideResNet(nn.Module):
         return self.fc(self.relu(self.bn1(x)).mean(dim=(2, 3)))
 
 
-CIFAR_NETWORKS = {
+CIFAR_NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "resnet20": partial(CifarResNet, 20),
     "resnet32": partial(CifarResNet, 32),
     "resnet56": partial(CifarResNet, 56),

@@ -47,7 +47,7 @@ def warn_of_boxes(records: list[dict[str, Any]], name: str) -> None:
     """Log how many boxes extend beyond their image by more than a pixel, such as corners read as width and height."""
     leaving, count = [], 0
     for record in records:
-        size = record.get("height"), record.get("width")
+        size: tuple[Any, Any] = record.get("height"), record.get("width")
         for annotation in record.get("annotations", ()) if None not in size else ():
             count += 1
             if _extends_beyond(annotation, *size):
@@ -62,7 +62,8 @@ def warn_of_boxes(records: list[dict[str, Any]], name: str) -> None:
 
 
 def _extends_beyond(annotation: dict[str, Any], height: int, width: int) -> bool:
-    box, mode = annotation.get("bbox"), annotation.get("bbox_mode")
+    box: Any = annotation.get("bbox")
+    mode = annotation.get("bbox_mode")
     if mode not in (BoxMode.XYWH_ABS, BoxMode.XYXY_ABS) or len(box) != 4:
         return False
     x0, y0, x1, y1 = box

@@ -12,7 +12,7 @@ from .. import _detectron2  # noqa: F401
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import pycocotools.coco
 from detectron2.evaluation import coco_evaluation
@@ -49,7 +49,7 @@ def checked_evaluator_json() -> Iterator[None]:
         coco_evaluation.COCO = _COCO
 
 
-class _CheckedCOCO(_COCO):
+class _CheckedCOCO(pycocotools.coco.COCO):
     def __init__(self, annotation_file: str | None = None, masks: bool = True):
         self.file, self.masks = annotation_file, masks
         try:
@@ -164,7 +164,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_numbers(value: Any, length: int | None = None) -> bool:
+def _is_numbers(value: Any, length: int | None = None) -> TypeGuard[list[Any]]:
     return isinstance(value, list) and length in (None, len(value)) and all(map(_is_number, value))
 
 

@@ -40,7 +40,7 @@ class LabelRange(NamedTuple):
     num_classes: int
     ignore: int
 
-    def check(self, labels: Any, file: str) -> None:
+    def check(self, labels: Any, file: str | None) -> None:
         """Raise ValueError if an integer tensor or array has another value; name the file and the first such value."""
         wrong = labels[((labels < 0) | (labels >= self.num_classes)) & (labels != self.ignore)]
         if len(wrong):

@@ -47,7 +47,7 @@ def instantiate_loader(node: DictConfig) -> Any:
     names = dataset_names(node)
     with checked_json(masks):
         try:
-            options = {key: instantiate(value) for key, value in node.items() if key not in ("_target_", "mapper")}
+            options = {str(key): instantiate(value) for key, value in node.items() if key not in ("_target_", "mapper")}
         except ValueError as error:
             if "different metadata" in str(error):  # Detectron2's error for several datasets
                 _require_same_classes(names)
@@ -61,6 +61,7 @@ def instantiate_loader(node: DictConfig) -> Any:
     records = options.pop("dataset")
     _check_records(records, names, labels)
     options["mapper"] = NamedErrors(mapper, labels)
+    loader: Any
     if target is build_detection_test_loader:
         dataset = DatasetFromList(records, copy=False)
         loader = target(dataset=dataset, **options)

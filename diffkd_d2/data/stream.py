@@ -109,7 +109,8 @@ class PositionedBatches(Sampler):
     """
 
     def __init__(self, sampler: Sampler, batch_size: int, sizes: np.ndarray | None = None):
-        self.sampler, self.sizes, self.batch_size, self.start = sampler, sizes, batch_size, 0
+        self.sampler: Any = sampler  # Detectron2's has a seed
+        self.sizes, self.batch_size, self.start = sizes, batch_size, 0
 
     def __iter__(self) -> Iterator[list[dict[str, int]]]:
         rank, world = comm.get_rank(), comm.get_world_size()

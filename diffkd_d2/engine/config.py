@@ -102,7 +102,7 @@ def _take_over(train: DictConfig) -> tuple[list[str], DictConfig]:
         ours["amp"] = dict(dtype="float16")
     if OmegaConf.select(train, "clip_grad.enabled"):
         ours["clip_norm"] = train.clip_grad.params.max_norm
-    others = [key for key in train if key not in train_defaults() and key != "clip_grad"]
+    others = [str(key) for key in train if key not in train_defaults() and key != "clip_grad"]
     return [f"train.{key} is not honoured" for key in others], OmegaConf.create(ours)
 
 

@@ -31,7 +31,8 @@ class StepGuard:
     """
 
     def __init__(self, model: nn.Module, max_skipped: int = 10, drop_distill: bool = False):
-        self.model, self.max_skipped, self.drop_distill = model, max_skipped, drop_distill
+        self.model: Any = model  # a DistilledModel where losses have an `origin`
+        self.max_skipped, self.drop_distill = max_skipped, drop_distill
         self.skipped = self.in_a_row = self.dropped = 0
         self._images: list[Any] = []
 

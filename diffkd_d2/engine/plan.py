@@ -71,7 +71,7 @@ def _data(loader: Any) -> list[str]:
     """Return lines: images, objects per class, and what was left out of the files."""
     records = getattr(loader, "records", None)
     if records is None:
-        dataset = getattr(loader, "dataset", None)
+        dataset: Any = getattr(loader, "dataset", None)
         return [f"{len(dataset)} images" if hasattr(dataset, "__len__") else "a loader that does not say what it reads"]
     counts: Counter[int] = Counter()
     for record in records:
@@ -85,6 +85,7 @@ def _data(loader: Any) -> list[str]:
 
 def _points(model: DistilledModel, maps: dict[str, list[Variance]]) -> list[str]:
     lines = []
+    point: Any
     for point in model.points:
         what = f"{type(point.distiller).__name__}, weight {point.weight:g}"
         strides = ", ".join(str(stride or "by the maps") for stride in point.strides)

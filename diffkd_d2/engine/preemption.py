@@ -1,6 +1,7 @@
 """SIGTERM from a scheduler: write a checkpoint after the current step, then exit."""
 
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -38,7 +39,7 @@ class PreemptionHook(HookBase):
 
     def __init__(self, checkpointer: Any, device: torch.device | str):
         self.checkpointer, self.device = checkpointer, device
-        self.asked = False
+        self.asked, self._process = False, os.getpid()
         self._before: Any = None
 
     def before_train(self) -> None:
@@ -65,6 +66,10 @@ class PreemptionHook(HookBase):
             self._before = None
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            # A forked worker, such as one of an evaluator's pool, ends as it would without this hook.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         self.asked = True
 
     def _any_asked(self) -> bool:

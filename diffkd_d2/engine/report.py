@@ -69,7 +69,7 @@ def _optimizer_words(node: DictConfig) -> str:
 
 def _regularisation_words(cfg: DictConfig, student: nn.Module) -> str:
     smoothing = getattr(student, "label_smoothing", 0.0)
-    modules = list(student.modules())
+    modules: list[Any] = list(student.modules())
     drops = {float(m.drop_prob) for m in modules if isinstance(getattr(m, "drop_prob", None), float)}  # timm's
     dropout = {m.p for m in modules if isinstance(m, nn.Dropout)} | {getattr(m, "drop_rate", 0.0) for m in modules}
     ema, clip = cfg.train.ema_decay, cfg.train.clip_norm

@@ -180,7 +180,8 @@ def _line(fault: Any) -> str:
     if fault["type"] == "missing":
         return f"{path} is missing"
     if fault["type"] == "extra_forbidden":
-        part = {"train": Train, "distill": Distill}.get(str(fault["loc"][0]), Train)
+        parts: dict[str, type[Closed]] = {"train": Train, "distill": Distill}
+        part = parts.get(str(fault["loc"][0]), Train)
         return f"nothing reads {path}{nearest(str(fault['loc'][-1]), list(part.model_fields))}"
     if "[" in str(fault["loc"][-1]) or fault["loc"][-1] == "str":  # which of several types it is not
         path = path.rpartition(".")[0]
@@ -215,7 +216,7 @@ def _faults_of_calls(node: Any, path: str) -> Iterator[str]:
 
 
 def _annotations(node: Any) -> dict[str, Any]:
-    target = node.get("_target_") if isinstance(node, DictConfig) else None
+    target: Any = node.get("_target_") if isinstance(node, DictConfig) else None
     target = locate(target) if isinstance(target, str) else target
     if not str(getattr(target, "__module__", "")).startswith("diffkd_d2."):
         return {}

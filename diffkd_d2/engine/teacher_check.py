@@ -124,7 +124,7 @@ def report_teacher_reached(results: dict[str, Any], output_dir: Path) -> None:
 
 def main_metrics(results: dict[str, Any]) -> dict[str, tuple[str, float]]:
     """Return the main metric of each task that has a known one, in percent: task -> (name, value)."""
-    found = {}
+    found: dict[str, tuple[str, float]] = {}
     for task, values in results.items():
         if isinstance(values, dict) and any(isinstance(value, dict) for value in values.values()):  # of a test set
             found |= {f"{task} {inner}": metric for inner, metric in main_metrics(values).items()}

@@ -1,7 +1,7 @@
 """How much a teacher's map varies: one that is the same for every image teaches nothing."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -55,7 +55,7 @@ def variance_of(feature: Tensor, mask: Tensor | None = None) -> Variance:
 
 
 @contextmanager
-def watch_teacher_maps(points: nn.ModuleList) -> Iterator[dict[str, list[Variance]]]:
+def watch_teacher_maps(points: Iterable[Any]) -> Iterator[dict[str, list[Variance]]]:
     """Measure what the distillers get of the teachers inside the block.
 
     Yields:

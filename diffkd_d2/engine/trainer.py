@@ -42,6 +42,8 @@ class Trainer(SimpleTrainer):
         UserError: if `amp` is none of these, or float16 is asked for without a GPU.
     """
 
+    iter: int  # counted by SimpleTrainer
+
     def __init__(
         self,
         model: nn.Module,
@@ -61,7 +63,7 @@ class Trainer(SimpleTrainer):
         if amp == "float16" and self.device_type == "cpu":
             raise UserError("train.amp.dtype float16 needs a GPU; on a CPU use bfloat16")
         self.accumulate = accumulate
-        self.amp_dtype = DTYPES.get(amp)
+        self.amp_dtype = None if amp is None else DTYPES[amp]
         self.grad_scaler = torch.amp.GradScaler(self.device_type, enabled=amp == "float16")
         self.clip_norm = clip_norm
         self.clip_modules = [module for module in clip_modules if any(True for _ in module.parameters())]
@@ -111,7 +113,8 @@ class Trainer(SimpleTrainer):
             for hook in self._hooks if first else ():
                 if hasattr(hook, "after_forward"):
                     hook.after_forward(losses, self.grad_scaler.get_scale())
-            self.grad_scaler.scale(sum(losses.values()) / self.accumulate).backward()
+            loss: Any = sum(losses.values())
+            self.grad_scaler.scale(loss / self.accumulate).backward()
         return losses
 
     def train(self, start_iter: int, max_iter: int) -> None:

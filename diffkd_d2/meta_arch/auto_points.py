@@ -50,7 +50,7 @@ class Recipe:
     """
 
     name: str
-    distiller: Callable[..., "partial[nn.Module] | None"]
+    distiller: Callable[..., "partial[Any] | None"]
     default: Setting = Setting()
     published: Mapping[str, Setting] = field(default_factory=dict)
     joint: bool = False
@@ -109,7 +109,9 @@ class AutoPoints:
         logger.info("distillation points, as a config:\nmodel.points = " + as_config(chosen))
         return [build(point) for point in chosen]
 
-    def _points(self, recipe: Recipe, student: nn.Module, teacher: nn.Module, index: int) -> "list[partial]":
+    def _points(
+        self, recipe: Recipe, student: nn.Module, teacher: nn.Module, index: int
+    ) -> "list[partial[DistillPoint]]":
         setting = self._setting(recipe, family(student))
         places = [place for where in setting.where for place in find_places(student, teacher, where)]
         places = _at_levels(places, setting.levels, self.levels)
@@ -136,7 +138,7 @@ class AutoPoints:
         if setting is None:
             setting = recipe.default
             logger.info(f"method {recipe.name}: no published setting for {of}; using weight {setting.weight:g}")
-        given = {k: v for k, v in (("where", self.where), ("weight", self.weight)) if v is not None}
+        given: dict[str, Any] = {k: v for k, v in (("where", self.where), ("weight", self.weight)) if v is not None}
         return replace(setting, **given)
 
 
@@ -195,7 +197,9 @@ def _at_levels(places: list[Place], preferred: Sequence[str] | None, wanted: Seq
     return [place for place in places if place.level is None or place.level in levels]
 
 
-def _point(recipe: Recipe, group: list[Place], distiller: "partial", weight: float, index: int) -> "partial":
+def _point(
+    recipe: Recipe, group: list[Place], distiller: "partial[nn.Module]", weight: float, index: int
+) -> "partial[DistillPoint]":
     place = group[0]
     options: dict[str, Any] = dict(student=place.student, teacher=place.teacher, name=place.name)
     if recipe.joint:
@@ -209,10 +213,11 @@ def _point(recipe: Recipe, group: list[Place], distiller: "partial", weight: flo
     if index:
         options.update(teacher_index=index, name=f"{options['name']}_t{index}")
     options = {k: v for k, v in options.items() if v is not None} | recipe.point(place)
-    return partial(DistillPoint, **options, weight=weight, distiller=distiller)
+    options.update(weight=weight, distiller=distiller)
+    return partial(DistillPoint, **options)
 
 
-def _with_names(points: "list[partial]") -> "list[partial]":
+def _with_names(points: "list[partial[DistillPoint]]") -> "list[partial[DistillPoint]]":
     """Add the distiller's class to names that occur twice; leave out a name that equals the key."""
     counts = Counter(p.keywords["name"] for p in points)
     named = []

@@ -88,7 +88,7 @@ def find_places(student: nn.Module, teacher: nn.Module, where: str) -> list[Plac
 
 def family(model: nn.Module) -> str:
     """Return the family of a model, the key of published settings: "retinanet", "faster_rcnn", "segmentor", ..."""
-    heads = getattr(model, "roi_heads", None)
+    heads: Any = getattr(model, "roi_heads", None)
     if hasattr(heads, "box_predictor"):
         if isinstance(heads.box_predictor, nn.ModuleList):
             return "cascade_rcnn"
@@ -177,7 +177,7 @@ def _classifier(model: nn.Module) -> bool:
     return all(isinstance(getattr(model, name, None), nn.Module) for name in ("feature_map", "logits"))
 
 
-def _head_levels(model: nn.Module) -> dict[str, int]:
+def _head_levels(model: Any) -> dict[str, int]:
     """Return the stride of each level of a dense head with one `cls_score` for all levels; {} if there is none."""
     if not hasattr(getattr(model, "head", None), "cls_score") or not hasattr(model, "head_in_features"):
         return {}
@@ -185,9 +185,9 @@ def _head_levels(model: nn.Module) -> dict[str, int]:
     return {name: shapes[name].stride for name in model.head_in_features}
 
 
-def _score_paths(model: nn.Module) -> dict[str, tuple[str, Any]]:
+def _score_paths(model: nn.Module) -> dict[str | None, tuple[str, Any]]:
     """Return path and key of each level's class logits of a dense head, or of its objectness of an RPN."""
-    proposals = getattr(model, "proposal_generator", None)
+    proposals: Any = getattr(model, "proposal_generator", None)
     if _head_levels(model):
         path, levels = "head", list(_head_levels(model))
     elif isinstance(getattr(proposals, "rpn_head", None), nn.Module) and hasattr(proposals, "in_features"):
@@ -199,7 +199,7 @@ def _score_paths(model: nn.Module) -> dict[str, tuple[str, Any]]:
 
 def _dense(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
     levels = [_head_levels(model) for model in (student, teacher)]
-    channels = [getattr(getattr(model, "head", None), "cls_score", None) for model in (student, teacher)]
+    channels: list[Any] = [getattr(getattr(model, "head", None), "cls_score", None) for model in (student, teacher)]
     if not all(levels) or channels[0].out_channels != channels[1].out_channels:
         return
     count, strides = channels[0].out_channels, list(levels[1].values())
@@ -219,11 +219,11 @@ def _roi(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
         path = f"roi_heads.box_predictor.{i}" if cascade else "roi_heads.box_predictor"
         # A student with one stage learns from the last stage of a teacher that is a cascade.
         stage = min(i, len(theirs) - 1) if cascade else len(theirs) - 1
-        branch = partial(RoiBranch, stage=i, **({} if stage == i else {"teacher_stage": stage}))
+        branch = partial(RoiBranch, stage=i) if stage == i else partial(RoiBranch, stage=i, teacher_stage=stage)
         yield Place("roi", f"roi_{i}" if cascade else "roi", path, "backbone", count, count, 0, roi=branch)
 
 
-def _predictors(model: nn.Module) -> list[nn.Module]:
+def _predictors(model: nn.Module) -> list[Any]:
     predictor = getattr(getattr(model, "roi_heads", None), "box_predictor", None)
     if predictor is None:
         return []
@@ -233,18 +233,18 @@ def _predictors(model: nn.Module) -> list[nn.Module]:
 
 def _sem_seg(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
     heads = [getattr(model, "sem_seg_head", None) for model in (student, teacher)]
-    counts = [getattr(getattr(head, "predictor", None), "out_channels", None) for head in heads]
+    counts: list[Any] = [getattr(getattr(head, "predictor", None), "out_channels", None) for head in heads]
     strides = [getattr(head, "common_stride", None) for head in heads]
     if None not in counts and counts[0] == counts[1] and strides[0] == strides[1]:
         path = "sem_seg_head.predictor"
-        yield Place("sem_seg", "sem_seg", path, path, *counts, stride=strides[0])
+        yield Place("sem_seg", "sem_seg", path, path, counts[0], counts[1], stride=strides[0])
 
 
 def _class_logits(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
     if _classifier(student) and _classifier(teacher):
         counts = [output_shapes(model, "logits")[None].channels for model in (student, teacher)]
         if counts[0] == counts[1]:
-            yield Place("logits", "logits", "logits", "logits", *counts)
+            yield Place("logits", "logits", "logits", "logits", counts[0], counts[1])
 
 
 FINDERS = {"head": _dense, "roi": _roi, "sem_seg": _sem_seg, "logits": _class_logits}

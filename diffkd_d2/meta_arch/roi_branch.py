@@ -55,7 +55,7 @@ class RoiBranch:
         Raises:
             UserError: if the teacher has no such branch or stage.
         """
-        heads = find_module(teacher, self.heads)
+        heads: Any = find_module(teacher, self.heads)
         pooler = getattr(heads, f"{self.branch}_pooler", None)
         if pooler is None:
             raise UserError(f"the teacher {type(teacher).__name__} has no {self.heads}.{self.branch}_pooler")

@@ -35,6 +35,7 @@ def load_project(path: str) -> ModuleType:
     # Not its own name, because "train_net" is also a module of this repository.
     name = f"diffkd_d2_project_{file.parent.name}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None  # every .py file has both
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

@@ -36,8 +36,9 @@ def load_teacher(
     checkpointer = Checkpointer(model)
     trained_on: Any = checkpointer.load(weights).get("classes")
     model.class_names = trained_on  # `check_logit_classes` compares it
-    require_all_keys(checkpointer.incompatible, f"teacher checkpoint {weights}", expected)
-    random = [k for k in checkpointer.incompatible.missing_keys if not k.endswith("num_batches_tracked")]
+    keys: Any = checkpointer.incompatible
+    require_all_keys(keys, f"teacher checkpoint {weights}", expected)
+    random = [k for k in keys.missing_keys if not k.endswith("num_batches_tracked")]
     if random:
         logger.warning(f"{len(random)} tensors of the teacher stay random (expected_missing): {first_of(random)}")
     if input_format is not None:

@@ -6,7 +6,7 @@ from .. import _detectron2  # noqa: F401
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from detectron2 import model_zoo
@@ -61,7 +61,7 @@ def read_cfg(
         UserError: if there is no such file, it is not plain data, or it has an unknown key.
     """
     # A LazyConfig passes omegaconf lists, which a YAML config rejects.
-    opts = OmegaConf.to_container(opts) if isinstance(opts, ListConfig) else list(opts)
+    opts = cast(list[Any], OmegaConf.to_container(opts)) if isinstance(opts, ListConfig) else list(opts)
     path, _ = find_yaml(config)
     trusted = [Path(model_zoo.__file__).parent / "configs", *([Path(project).parent] if project else [])]
     _require_plain(Path(path), [folder.resolve() for folder in trusted])

@@ -3,17 +3,15 @@
 from functools import partial
 from typing import Any
 
-from torch import nn
-
 from ..distillers import DeepMimic
 from ..meta_arch.auto_points import Recipe
 from ..meta_arch.places import Place
 from .diffkd import every_second_position, latent_channels
 
 
-def distiller(place: Place, **options: Any) -> "partial[nn.Module]":
+def distiller(place: Place, **options: Any) -> "partial[DeepMimic]":
     """Return DeepMimic with the same `latent_channels` as DiffKD."""
-    channels = dict(student_channels=place.student_channels, teacher_channels=place.teacher_channels)
+    channels: dict[str, Any] = dict(student_channels=place.student_channels, teacher_channels=place.teacher_channels)
     return partial(DeepMimic, **channels, **{"latent_channels": latent_channels(place), **options})
 
 

@@ -7,8 +7,6 @@ subsampled P2.
 from functools import partial
 from typing import Any
 
-from torch import nn
-
 from ..distillers import DiffKD
 from ..meta_arch.auto_points import Recipe, Setting
 from ..meta_arch.places import LOGITS, Place
@@ -21,7 +19,7 @@ def latent_channels(place: Place) -> int | None:
     return 64 if place.teacher_channels > 64 else None
 
 
-def distiller(place: Place, **options: Any) -> "partial[nn.Module] | None":
+def distiller(place: Place, **options: Any) -> "partial[DiffKD] | None":
     """Return DiffKD, with an autoencoder for wide maps and none for softmax logits; return None for a dense head."""
     if place.kind == "head":
         return None

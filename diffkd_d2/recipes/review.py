@@ -3,14 +3,12 @@
 from functools import partial
 from typing import Any
 
-from torch import nn
-
 from ..distillers import Review
 from ..meta_arch.auto_points import Recipe, Setting
 from ..meta_arch.places import Place
 
 
-def distiller(places: list[Place], **options: Any) -> "partial[nn.Module]":
+def distiller(places: list[Place], **options: Any) -> "partial[Review]":
     """Return one distiller for all levels."""
     channels = dict(student_channels=places[0].student_channels, teacher_channels=places[0].teacher_channels)
     return partial(Review, **channels, num_levels=len(places), **options)
