@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Train or evaluate what a config describes: a student with a teacher, or either alone.
+"""Train a student with or without a teacher, or evaluate either, as a config says.
 
 python train_net.py --config-file configs/coco/diffkd_r50.py --num-gpus 8
 torchrun --nproc-per-node 2 train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py
@@ -61,7 +61,7 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     lr_multiplier = build(cfg.lr_multiplier, "lr_multiplier")
 
     loader = build_loader(cfg.dataloader.train)
-    # Build test loaders and evaluators before training, so that what they lack fails now.
+    # Build the test loaders before training, so that a missing dataset fails now.
     test_sets = build_test_sets(cfg, model.student)
     log_parameters(model, optimizer)
     log_recipe(cfg, learning_rate, loader, model, lr_multiplier)
@@ -81,7 +81,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         max_skipped=cfg.train.max_skipped,
         drop_distill=cfg.train.drop_distill,
     )
-    run = Run(cfg.train.output_dir, [point.name for point in model.points], run_settings(cfg, lr_multiplier))
+    settings = run_settings(cfg, lr_multiplier, model)
+    run = Run(cfg.train.output_dir, [point.name for point in model.points], settings)
     parts = {"run": run, "distillers": model.points, "trainer": trainer, "classes": checked.classes}
     average = None
     if cfg.train.ema_decay is not None:

@@ -44,8 +44,10 @@ def _line(error: Exception) -> str:
 
 
 def nearest(name: str, names: list[str], count: int = 3) -> str:
-    """Return a clause with the names closest to `name`, or the first dozen if none is close."""
+    """Return a clause with the names closest to `name`, or the first 20 if none is close."""
     close = difflib.get_close_matches(name, names, n=count, cutoff=0.5)
     if close:
         return f"; the nearest names: {', '.join(close)}"
-    return f"; there are: {', '.join(names[:12])}" if names else "; there are none"
+    if not names:
+        return "; there are none"
+    return f"; there are: {', '.join(names[:20])}{' and others' if len(names) > 20 else ''}"

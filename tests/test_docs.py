@@ -37,12 +37,12 @@ def run_page(name: str, folder: Path, root: Path, *overrides: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["your_model.md", "your_teacher.md", "your_method.md", "classification.md"])
-def test_a_page_runs_as_written(name, small_datasets, tmp_path):
+def test_page_runs_as_written(name, small_datasets, tmp_path):
     run_page(name, tmp_path, small_datasets)
     assert list(tmp_path.glob("output/mine/*/model_final.pth"))
 
 
-def test_the_page_on_datasets_shows_the_config_that_is_shipped(real_data, tmp_path):
+def test_dataset_page_shows_the_shipped_config(real_data, tmp_path):
     shown = [text for _, path, text in BLOCK.findall((REPO / "docs/your_dataset.md").read_text()) if path]
     assert shown == [(REPO / "configs/common/data/bccd.py").read_text()]
     # After two iterations no score reaches the usual threshold, and the evaluator names no class.

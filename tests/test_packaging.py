@@ -19,7 +19,7 @@ def recipe(monkeypatch):
         sys.modules.pop(name, None)
 
 
-def test_a_rewrite_that_does_not_match_stops_the_build(recipe):
+def test_unmatched_rewrite_stops_the_build(recipe):
     _, rewrites = recipe
     table = (rewrites.Rewrite(r".*\.py$", r"\bold\b", "new", 2, "a reason"),)
     assert rewrites.apply({"a.py": "old = 1\nold", "b.txt": "old"}, table) == {"a.py": "new = 1\nnew", "b.txt": "old"}
@@ -33,7 +33,7 @@ def test_another_archive_is_refused(recipe):
 
 
 @pytest.mark.skipif(not detectron2.__version__.endswith("0.6"), reason="not the wheel of v0.6")
-def test_the_installed_wheel_keeps_the_learning_rate_schedule():
+def test_wheel_keeps_the_learning_rate_schedule():
     from detectron2.solver.lr_scheduler import LRMultiplier
 
     assert issubclass(LRMultiplier, torch.optim.lr_scheduler.LRScheduler)

@@ -1,4 +1,4 @@
-"""docs/your_yaml_project.md runs as it is written, on the stand-in project."""
+"""Run the commands of docs/your_yaml_project.md on the stand-in project."""
 
 import os
 import re
@@ -15,16 +15,17 @@ pytestmark = pytest.mark.slow
 BLOCK = re.compile(r"^```(\w+) ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def test_the_page_on_yaml_projects_runs_as_written(small_datasets, tmp_path):
+def test_yaml_project_page(small_datasets, tmp_path):
     shutil.copytree(REPO / "tests/helpers/standin_project", tmp_path / "MyProject")
     blocks = BLOCK.findall((REPO / "docs/your_yaml_project.md").read_text())
     for language, path, text in blocks:
         if language == "python" and path:
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).write_text(text)
-    commands = [line for language, _, text in blocks if language == "sh" for line in text.splitlines()]
+    shell = [text.replace("\\\n", "") for language, _, text in blocks if language == "sh"]
+    commands = [line for text in shell for line in text.splitlines()]
     assert len(commands) == 5
-    # The script of a project's own works with the installed package alone: this repository's configs are not there.
+    # A project's own script needs only the installed package, not this repository's configs.
     path = os.pathsep.join([str(REPO), *filter(None, [os.environ.get("PYTHONPATH")])])
     env = dict(os.environ, DETECTRON2_DATASETS=str(small_datasets), OMP_NUM_THREADS="1", PYTHONPATH=path)
     for command in commands:

@@ -41,7 +41,7 @@ def test_train_and_resume(small_datasets, tmp_path):
     assert [m["iteration"] for m in metrics if "total_loss" in m] == list(range(6))
 
 
-def test_a_killed_run_resumes_with_its_learning_rate_schedule(small_datasets, tmp_path):
+def test_killed_run_resumes_its_schedule(small_datasets, tmp_path):
     options = [f"train.output_dir={tmp_path}", "train.max_iter=12", "train.checkpointer.period=2", "train.seed=1"]
     command = [
         sys.executable,
@@ -161,7 +161,7 @@ model.student = L(Broken)(width=3)
 """
 
 
-def test_an_error_in_the_code_of_a_project_keeps_its_traceback(small_datasets, tmp_path):
+def test_project_error_keeps_its_traceback(small_datasets, tmp_path):
     (tmp_path / "project.py").write_text(PROJECT.format(config=str(REPO / "configs/shapes/alone_retinanet_r18.py")))
     run = train_net(small_datasets, tmp_path / "project", f"train.output_dir={tmp_path}")
     assert run.returncode == 1

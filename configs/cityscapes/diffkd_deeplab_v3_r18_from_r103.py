@@ -1,4 +1,4 @@
-"""DiffKD on res5: DeepLabV3 on timm's ResNet-18 from Detectron2's R103 (ResNet-101 with three 3x3 as its stem)."""
+"""DiffKD on res5: DeepLabV3 on timm's ResNet-18 from Detectron2's R103 (ResNet-101 with a stem of three 3x3)."""
 
 from detectron2.config import LazyCall as L
 

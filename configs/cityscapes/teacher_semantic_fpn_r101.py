@@ -1,4 +1,4 @@
-"""Train Semantic FPN on timm's ResNet-101, a teacher: Detectron2 publishes none for Cityscapes."""
+"""Train a teacher for Cityscapes, since Detectron2 publishes none: Semantic FPN on timm's ResNet-101."""
 
 from detectron2.config import LazyCall as L
 

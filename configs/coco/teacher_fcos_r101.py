@@ -1,4 +1,4 @@
-"""Train FCOS R101-FPN 3x on COCO, a teacher: Detectron2's zoo has no FCOS weights."""
+"""Train a teacher for COCO, since Detectron2's zoo has no FCOS: FCOS R101-FPN 3x."""
 
 from detectron2.config import LazyCall as L
 from detectron2.model_zoo import get_config

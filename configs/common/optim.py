@@ -1,4 +1,4 @@
-"""Optimizers whose groups know student and distillers apart."""
+"""Optimizers with separate parameter groups for student and distillers."""
 
 import torch
 from detectron2.config import LazyCall as L
@@ -10,7 +10,7 @@ SGD = L(torch.optim.SGD)(
     lr=0.02,
     momentum=0.9,
     weight_decay=1e-4,
-    fused=True,  # one kernel for all parameters: docs/performance.md
+    fused=True,  # see docs/performance.md
 )
 
 AdamW = L(torch.optim.AdamW)(

@@ -1,4 +1,4 @@
-"""Teachers that a config of this project trains."""
+"""Teachers trained by a config of this project."""
 
 import sys
 from pathlib import Path

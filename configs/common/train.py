@@ -1,4 +1,4 @@
-"""Options of `train_net.py` that are no model, data or optimizer; `diffkd_d2/engine/defaults.py` explains each."""
+"""Options `train` and `distill` of a config, with their defaults; see `diffkd_d2/engine/defaults.py`."""
 
 from diffkd_d2.engine.defaults import distill_defaults, train_defaults
 

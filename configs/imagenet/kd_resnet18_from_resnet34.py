@@ -1,4 +1,4 @@
-"""KD (tau 4, task loss weighing 0.9): ResNet-18 from torchvision's ResNet-34, strategy B1."""
+"""KD (tau 4, task loss weight 0.9): ResNet-18 from torchvision's ResNet-34, strategy B1."""
 
 from ..common.distill.classes import kd_points
 from ..common.models.classifiers import resnet34_teacher

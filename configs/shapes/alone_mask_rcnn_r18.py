@@ -1,4 +1,4 @@
-"""Train the student with masks of `shapes` alone: Mask R-CNN on a slim ResNet-18, 800 iterations."""
+"""Train the instance segmentor of `shapes` alone: Mask R-CNN on a slim ResNet-18, 800 iterations."""
 
 from detectron2.config import LazyCall as L
 

@@ -1,4 +1,4 @@
-"""Train the student of `shapes` alone, what distillation is measured against: RetinaNet on a slim ResNet-18."""
+"""Train the student of `shapes` alone, the baseline: RetinaNet on a slim ResNet-18."""
 
 from detectron2.config import LazyCall as L
 

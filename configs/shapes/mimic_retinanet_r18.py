@@ -1,4 +1,4 @@
-"""Mimic (feature distance) on P3 to P5 of `shapes`: RetinaNet slim R18 from slim R50."""
+"""Mimic on P3 to P5 of `shapes`: RetinaNet slim R18 from slim R50."""
 
 from ..common.distill.fpn import mimic_points
 from ..common.teacher import teacher_trained_by

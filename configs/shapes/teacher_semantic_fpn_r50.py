@@ -1,4 +1,4 @@
-"""Train a segmentor of `shapes` as teacher: Semantic FPN on a slim ResNet-50, 1,500 iterations."""
+"""Train a teacher segmentor of `shapes`: Semantic FPN on a slim ResNet-50, 1,500 iterations."""
 
 from detectron2.config import LazyCall as L
 

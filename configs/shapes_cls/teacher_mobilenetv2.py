@@ -1,4 +1,4 @@
-"""Tune torchvision's MobileNetV2 of ImageNet on the 1,600 crops of `shapes`: a teacher."""
+"""Fine-tune torchvision's ImageNet MobileNetV2 as a teacher on the 1,600 crops of `shapes`."""
 
 from detectron2.config import LazyCall as L
 

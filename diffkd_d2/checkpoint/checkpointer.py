@@ -1,4 +1,4 @@
-"""Reading checkpoints without running code from them; writing the student and the distillers."""
+"""Read checkpoints without executing code from them; write the student and the distillers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,12 +20,11 @@ from .torch_screen import tensors_in
 
 
 class Checkpointer(DetectionCheckpointer):
-    """Detectron2's checkpointer, reading safely.
+    """Detectron2's checkpointer with safe reading.
 
-    `Checkpointer(model.student, output_dir, distillers=model.points, trainer=trainer)` writes files whose
-    key `model` holds the student alone under Detectron2's own names. After `load`, `incompatible` holds
-    the missing, unexpected and wrongly shaped keys, `loaded` the names of the tensors that were loaded, and `sha256`
-    the hash of the file.
+    `Checkpointer(model.student, output_dir, distillers=model.points, trainer=trainer)` writes files whose key `model`
+    holds the student alone under Detectron2's own names. After `load`, `incompatible` holds the missing, unexpected and
+    wrongly shaped keys, `loaded` the names of the loaded tensors, and `sha256` the hash of the file.
     """
 
     incompatible: _IncompatibleKeys | None = None
@@ -34,42 +33,41 @@ class Checkpointer(DetectionCheckpointer):
     _prefix, _heuristics, _source, _door = "", False, "", ""
 
     def __init__(self, model: nn.Module, *args: Any, **kwargs: Any):
-        # A wrapper that is to leave no trace in the names (a Classifier) says what to read and write in its place.
+        # A Classifier names the bare network to read and write, so that its keys have no prefix.
         super().__init__(getattr(model, "bare_model", model), *args, **kwargs)
 
     def load(self, path: str, checkpointables: list[str] | None = None, prefix: str = "") -> dict[str, Any]:
         """Load `path` and log how many tensors of the model were loaded.
 
         Args:
-            path: a file, `detectron2://...`, `https://...`, `torchvision://...` or `timm://...`; "" loads nothing. With
-                `?matching_heuristics=True` behind it, names are matched by their ends, as in Detectron2.
-            checkpointables: what to load beside the model; None: all that the file has.
-            prefix: of the part of the model that a file of a bare backbone belongs to, such as "backbone.bottom_up";
-                the file's names may be torchvision's (see `conversion.place`).
+            path: a file, `detectron2://...`, `https://...`, `torchvision://...` or `timm://...`; "" loads nothing. The
+                suffix `?matching_heuristics=True` matches names by their ends, as in Detectron2.
+            checkpointables: what to load besides the model. If None, everything in the file.
+            prefix: place of a bare backbone in the model, such as "backbone.bottom_up"; the file may have torchvision's
+                names (see `conversion.place`).
 
         Returns:
-            what else the file holds.
+            the remaining contents of the file.
 
         Raises:
-            UserError: if the file is not there, cannot be fetched, is no readable checkpoint, or holds no tensor that
-                fits the model.
+            UserError: if the file is missing, cannot be downloaded or read, or has no tensor that fits the model.
         """
         self._prefix, (address, self._heuristics) = prefix, split_query(path)
         try:
-            # Detectron2's own `load` takes the query off the path on main, but not on v0.6.
+            # Detectron2's own `load` parses the query on main, but not on v0.6.
             return FvcoreCheckpointer.load(self, address, checkpointables)
         except UserError:
             raise
-        except Exception as error:  # a stranger's file leads to any of them
+        except Exception as error:  # an untrusted file can raise anything
             raise UserError(f"cannot load checkpoint {path}: {first_line(error)}") from error
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Write `<name>.pth`, its hash and the pointer `last_checkpoint`; each file whole or not at all.
+        """Write `<name>.pth`, its hash and the pointer `last_checkpoint`, each completely or not at all.
 
-        The hash lies in `<name>.pth.sha256`, as `sha256sum -c` reads it.
+        The hash is in `<name>.pth.sha256`, in the format of `sha256sum -c`.
 
         Raises:
-            UserError: if the disk is full or not writable; the checkpoints from before stay as they are.
+            UserError: if the disk is full or not writable; earlier checkpoints stay as they are.
         """
         if not self.save_dir or not self.save_to_disk:
             return
@@ -77,31 +75,32 @@ class Checkpointer(DetectionCheckpointer):
         path = Path(self.save_dir) / f"{name}.pth"
         self.logger.info(f"Saving checkpoint to {path}")
         try:
-            # Remove an older file's hash just in time: no hash is better than a wrong one.
+            # Remove the hash of an older file just before it is replaced: no hash is better than a wrong one.
             write_whole(path, lambda file: torch.save({**data, **kwargs}, file), hash_of(path))
             line = f"{file_sha256(path)}  {path.name}\n"
             write_whole(hash_of(path), lambda file: file.write(line.encode()))
             write_whole(Path(self.save_dir) / "last_checkpoint", lambda file: file.write(path.name.encode()))
         except (OSError, RuntimeError) as error:
             raise UserError(f"cannot write checkpoint {path}: {first_line(error)}") from error
-        for orphan in Path(self.save_dir).glob(f"*.pth{HASH_SUFFIX}"):  # of checkpoints that were pruned
+        for orphan in Path(self.save_dir).glob(f"*.pth{HASH_SUFFIX}"):  # hashes of deleted checkpoints
             if not orphan.with_suffix("").exists():
                 orphan.unlink(missing_ok=True)
 
     def resume(self) -> bool:
-        """Load the last checkpoint of this run in `save_dir`, every key of it; return whether there was one.
+        """Load the last checkpoint of this run in `save_dir`, and require every key; return whether there was one.
 
-        A damaged one (its hash differs, or it cannot be read) gives way to the one before it, with a warning. One of
-        another run than `run.json` names is never taken. What an interrupted `save` left behind is removed.
+        If a checkpoint is damaged (its hash differs, or it cannot be read), warn and try the one before it. A
+        checkpoint of another run than that in `run.json` is never loaded. Partial files of an interrupted `save` are
+        removed.
 
         Raises:
-            UserError: if none can be read, all are of other runs, or a key of model or distillers does not fit.
+            UserError: if no checkpoint of this run can be read, or a key of model or distillers does not fit.
         """
         folder = Path(self.save_dir)
         if self.save_to_disk:
             for partial in folder.glob("*.partial"):
                 partial.unlink(missing_ok=True)
-        # Without the pointer, a run may have died just after its first checkpoint: those with a hash are whole.
+        # Without the pointer, the run may have died just after its first checkpoint; files with a hash are complete.
         last = [Path(self.get_checkpoint_file())] if self.has_checkpoint() else []
         others = [p for p in sorted(folder.glob("model_[0-9]*.pth"), reverse=True) if last or hash_of(p).exists()]
         candidates = last + [p for p in others if p not in last]
@@ -151,8 +150,8 @@ class Checkpointer(DetectionCheckpointer):
         part = self._prefix and self._prefix.rstrip(".") + "."
         missing = [n for n in incompatible.missing_keys if n.startswith(part)]
         wrong = {name for name, _, _ in incompatible.incorrect_shapes}
-        # What counts the steps of a batch norm is no weight. What is neither here nor missing, the model fills itself
-        # (Detectron2's FrozenBatchNorm2d the statistics of old files).
+        # `num_batches_tracked` is not a weight. A key that is neither in the file nor missing was filled by the model
+        # itself (Detectron2's FrozenBatchNorm2d fills the statistics of old files).
         self.loaded = [n for n in ours if n in weights and n not in wrong and not n.endswith("num_batches_tracked")]
         absent = [n for n in missing if not n.endswith("num_batches_tracked")]
         where = f"{len(self.loaded) + len(absent)} tensors" + (f" of {self._prefix}" if part else "")
@@ -165,7 +164,7 @@ class Checkpointer(DetectionCheckpointer):
         return incompatible._replace(missing_keys=missing)
 
     def _rename(self, checkpoint: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-        """Return the weights under the model's names, and the words for what was done to the file's names."""
+        """Return the weights under the model's names, and a description of how the file's names were changed."""
         in_file = checkpoint["model"]
         if checkpoint["matching_heuristics"]:
             caffe2 = checkpoint.get("__author__") == "Caffe2"
@@ -183,7 +182,7 @@ class Checkpointer(DetectionCheckpointer):
 
     def _log_incompatible_keys(self, incompatible: _IncompatibleKeys) -> None:
         self.incompatible = incompatible
-        if incompatible.incorrect_shapes:  # fvcore logs a line for each
+        if incompatible.incorrect_shapes:  # fvcore would log a line for each
             shapes = [f"{k} {tuple(a)} for {tuple(b)}" for k, a, b in incompatible.incorrect_shapes]
             self.logger.warning(f"{len(shapes)} tensors are of another shape: {first_of(shapes)}")
         super()._log_incompatible_keys(incompatible._replace(incorrect_shapes=[]))
@@ -217,16 +216,16 @@ def require_all_keys(incompatible: _IncompatibleKeys | None, source: str, expect
 
 
 def first_of(names: Iterable[str]) -> str:
-    """Return the first three names, and how many more there are."""
+    """Return the first three names and the number of further ones, as text."""
     names = list(names)
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def entries(value: Sequence[str] | str, what: str) -> list[str]:
-    """Return a list of prefixes; a text alone is one entry.
+    """Return a list of prefixes; a single string is one entry.
 
     Raises:
-        UserError: if an entry is no text, or empty, which is the beginning of every name.
+        UserError: if an entry is not a string, or is empty and would match every name.
     """
     listed = [value] if isinstance(value, str) else list(value or ())
     for entry in listed:

@@ -1,4 +1,4 @@
-"""Put the weights of a bare backbone, in the names of torchvision or timm, into a part of a model."""
+"""Load the weights of a bare backbone of torchvision or timm into a part of a model."""
 
 import itertools
 import re
@@ -8,14 +8,14 @@ from typing import Any
 from ..errors import UserError, nearest
 from .forms import wrappers_of
 
-# (stage, how many blocks before it) of torchvision's MobileNetV2: features.1 is the first block of stage 0.
+# (stage, index of its first block in `features`) of torchvision's MobileNetV2.
 _MOBILENET_V2_STAGES = ((6, 17), (5, 14), (4, 11), (3, 7), (2, 4), (1, 2), (0, 1))
 _SEPARABLE = {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"}
 _INVERTED = {"0.0": "conv_pw", "0.1": "bn1", "1.0": "conv_dw", "1.1": "bn2", "2": "conv_pwl", "3": "bn3"}
 
 
 def resnet_name(name: str) -> str:
-    """Return Detectron2's name of a tensor of torchvision's (or timm's) ResNet; other names stay as they are."""
+    """Return Detectron2's name for a tensor of torchvision's or timm's ResNet; other names are returned unchanged."""
     name = re.sub(r"^layer(\d)\.", lambda m: f"res{int(m[1]) + 1}.", name)
     name = re.sub(r"\.downsample\.0\.", ".shortcut.", name)
     name = re.sub(r"\.downsample\.1\.", ".shortcut.norm.", name)
@@ -24,7 +24,7 @@ def resnet_name(name: str) -> str:
 
 
 def mobilenet_v2_name(name: str) -> str:
-    """Return timm's name of a tensor of torchvision's MobileNetV2; other names stay as they are."""
+    """Return timm's name for a tensor of torchvision's MobileNetV2; other names are returned unchanged."""
     for ours, theirs in (("features.0.0.", "conv_stem."), ("features.0.1.", "bn1."), ("classifier.1.", "classifier.")):
         if name.startswith(ours):
             return theirs + name[len(ours) :]
@@ -44,16 +44,15 @@ RULES: dict[str, Callable[[str], str]] = {
 
 
 def place(weights: Mapping[str, Any], model: Mapping[str, Any], prefix: str) -> tuple[dict[str, Any], str]:
-    """Put the weights of a bare network where the names of a model start with `prefix`.
+    """Rename the weights of a bare network to the names under `prefix` in a model.
 
     Args:
-        weights: names -> tensors of the file; wrappers (`module.`, `backbone.`) are taken off.
+        weights: names -> tensors of the file; wrapper prefixes (`module.`, `backbone.`) are removed.
         model: names -> tensors of the model.
-        prefix: of the part that they belong to, such as "backbone.bottom_up".
+        prefix: place of the network in the model, such as "backbone.bottom_up".
 
     Returns:
-        the weights under the model's names, those that fit no tensor left out, and the words for the rule that fitted
-        most: one of `RULES`.
+        the weights that fit under the model's names, and the key in `RULES` of the rule that fitted most.
 
     Raises:
         UserError: if the model has nothing under `prefix`.
@@ -65,7 +64,7 @@ def place(weights: Mapping[str, Any], model: Mapping[str, Any], prefix: str) -> 
     best: dict[str, Any] = {}
     words = next(iter(RULES))
     for part in (inside, inside + "model."):  # TimmBackbone holds timm's network as `model`
-        # timm joins the names of a stage by "_" where a network gives feature maps: stages.0 becomes stages_0.
+        # timm renames stages.0 to stages_0 in networks that return feature maps.
         ours = {n[len(part) :].replace("_", "."): n for n in model if n.startswith(part)}
         for wrapper, rule in itertools.product(wrappers_of(weights), RULES):
             inner = {n.removeprefix(wrapper): v for n, v in weights.items() if n.startswith(wrapper)}

@@ -1,4 +1,4 @@
-"""Files of checkpoints: read as data, written whole or not at all, with a hash beside them."""
+"""Read checkpoint files as data; write them completely or not at all, with a hash."""
 
 import hashlib
 import os
@@ -19,10 +19,10 @@ HASH_SUFFIX = ".sha256"
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Return the dict in a `.pkl` (numpy) or torch file; no code from the file is run.
+    """Return the dict in a `.pkl` (numpy) or torch file without executing code from it.
 
     Raises:
-        UserError: if the file is not readable as such, or holds anything but tensors, arrays and containers.
+        UserError: if the file cannot be read, or holds anything other than tensors, arrays and plain containers.
     """
     try:
         if str(path).endswith(".pkl"):
@@ -32,7 +32,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             data = _load_torch_file(path)
     except FileNotFoundError:
         raise UserError(f"checkpoint {path} is not there") from None
-    except Exception as error:  # unpicklers raise whatever the damage leads them to
+    except Exception as error:  # a damaged file can raise anything
         raise UserError(f"cannot read checkpoint {path}: {first_line(error)}") from error
     if not isinstance(data, dict):
         raise UserError(f"checkpoint {path} holds a {type(data).__name__}, expected a dict")
@@ -46,18 +46,18 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def _load_torch_file(path: str | Path) -> Any:
-    # torch before 2.5 knows no such list; there, a file with arrays of numpy is refused.
+    # torch before 2.5 has no such list and refuses a file with numpy arrays.
     admit = getattr(torch.serialization, "safe_globals", lambda _: nullcontext())
     try:
         with admit(stand_ins()):
             return build_arrays(torch.load(path, map_location="cpu", weights_only=True))
     except pickle.UnpicklingError as error:
-        # torch advises to load the file with weights_only=False, which runs what it holds.
+        # Drop torch's advice to load with weights_only=False, which would execute the file.
         raise pickle.UnpicklingError(str(error).rpartition("WeightsUnpickler error:")[2]) from error
 
 
 def write_weights(path: str | Path, model: nn.Module) -> None:
-    """Write the weights of a model alone, in the form of a checkpoint.
+    """Write only the weights of a model, in the format of a checkpoint.
 
     Raises:
         UserError: if the disk is full or not writable.
@@ -70,6 +70,7 @@ def write_weights(path: str | Path, model: nn.Module) -> None:
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], Any], outdated: Path | None = None) -> None:
+    """Write a file completely or not at all; delete the file `outdated` just before it appears."""
     partial = path.with_name(path.name + ".partial")
     try:
         with open(partial, "wb") as file:
@@ -81,7 +82,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any], outdated: Path | N
         partial.replace(path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)  # the name, too, shall outlive a power cut
+            os.fsync(folder)  # so that the file name survives a power cut
         finally:
             os.close(folder)
     finally:
@@ -89,18 +90,18 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any], outdated: Path | N
 
 
 def hash_of(path: Path) -> Path:
-    """Return the path of the file that holds the hash of a checkpoint."""
+    """Return the path of a checkpoint's hash file."""
     return path.with_name(path.name + HASH_SUFFIX)
 
 
 def check_hash(path: Path) -> None:
-    """Raise UserError where the hash that was kept of a checkpoint is not that of the file; none kept is fine."""
+    """Raise UserError if a checkpoint has a hash file that does not match."""
     if hash_of(path).exists() and hash_of(path).read_text(errors="replace").split()[:1] != [file_sha256(path)]:
         raise UserError(f"checkpoint {path} is damaged: it has not the hash that it was written with")
 
 
 def file_sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits; UserError if it is not there."""
+    """Return the SHA-256 of a file as hexadecimal digits. Raise UserError if it cannot be read."""
     digest = hashlib.sha256()
     try:
         with open(path, "rb") as file:
@@ -112,5 +113,6 @@ def file_sha256(path: str | Path) -> str:
 
 
 def first_line(error: Exception) -> str:
+    """Return the first non-empty line of an error message, or the error's class name."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""The forms in which people keep weights: find the state dict in a file, and what to take off its names."""
+"""Find the state dict in the file formats that people use, and remove wrapper prefixes from its names."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ import torch
 
 from ..errors import UserError
 
-# Where programs keep weights, in the order in which they are looked for.
+# Keys under which programs store weights, in search order.
 KEYS = (
     "model",
     "state_dict",
@@ -20,20 +20,20 @@ KEYS = (
     "state_dict_ema",
     "model_ema",
 )
-# Attributes by which programs hold the model whose weights we want (DDP, Lightning, torch.compile, DistilledModel,
-# detectors whose backbone alone is wanted, MoCo).
+# Attributes that hold the wanted model inside a wrapper (DDP, Lightning, torch.compile, DistilledModel, MoCo,
+# a detector around a backbone).
 WRAPPERS = ("module", "model", "student", "_orig_mod", "net", "network", "detector", "backbone", "encoder", "encoder_q")
 _WRAPPED = re.compile(rf"(?:(?:{'|'.join(WRAPPERS)})\.)+")
 
 
 def find_weights(data: dict[str, Any], filename: str) -> tuple[dict[str, Any], str]:
-    """Return the checkpoint in Detectron2's form, with its weights under "model", and the key that they were under.
+    """Return the checkpoint in Detectron2's format, with its weights under "model", and the key they came from.
 
-    Read are Detectron2's own `.pth` and `.pkl`, Caffe2's `.pkl` and pycls' `.pyth` (both matched by heuristics), bare
-    state dicts, and state dicts under one of `KEYS`.
+    Supported are Detectron2's own `.pth` and `.pkl`, Caffe2's `.pkl` and pycls' `.pyth` (both matched by heuristics),
+    bare state dicts, and state dicts under one of `KEYS`.
 
     Raises:
-        UserError: if there are no weights at any of these places; the line names the keys of the file.
+        UserError: if no weights are found; the line names the keys of the file.
     """
     if filename.endswith(".pyth"):
         if not _is_state(data.get("model_state")):
@@ -41,7 +41,7 @@ def find_weights(data: dict[str, Any], filename: str) -> tuple[dict[str, Any], s
         weights = {k: v for k, v in data["model_state"].items() if not k.endswith("num_batches_tracked")}
         return {"model": weights, "__author__": "pycls", "matching_heuristics": True}, "model_state"
     if filename.endswith(".pkl") and not ("model" in data and "__author__" in data):
-        # The Caffe2 files of Detectron (the ImageNet backbones): flat, or under "blobs".
+        # Caffe2 files of Detectron (ImageNet backbones): flat, or under "blobs".
         blobs = data.get("blobs", data)
         weights = {k: v for k, v in blobs.items() if not k.endswith("_momentum")}
         return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}, ""
@@ -62,7 +62,7 @@ def _is_tensor(value: Any) -> bool:
 
 
 def wrappers_of(names: Iterable[str]) -> list[str]:
-    """Return "" and the prefixes in names that stand for what wraps a model, such as "module." and "module.model."."""
+    """Return "" and the wrapper prefixes that occur in names, such as "module." and "module.model."."""
     found = {""}
     for name in names:
         wrapped = _WRAPPED.match(name)
@@ -72,14 +72,14 @@ def wrappers_of(names: Iterable[str]) -> list[str]:
 
 
 def unwrap(weights: Mapping[str, Any], ours: Iterable[str]) -> tuple[str, dict[str, Any]]:
-    """Take off the names what wraps the model in another program: `module.`, `model.`, `student.`, one or several.
+    """Remove the wrapper prefix from names: `module.`, `model.`, `student.`, or several of these.
 
     Args:
-        weights: names -> tensors, of which those under the prefix are the model's and the rest is the wrapper's.
-        ours: the names in the model.
+        weights: names -> tensors of the file.
+        ours: names in the model.
 
     Returns:
-        the prefix that makes most names fit ("" where no other makes more), and the weights under it.
+        the prefix with which most names fit ("" if no other is better), and the weights under it.
     """
     known = set(ours)
     prefixes = wrappers_of(weights)
@@ -88,10 +88,10 @@ def unwrap(weights: Mapping[str, Any], ours: Iterable[str]) -> tuple[str, dict[s
 
 
 def split_query(path: str) -> tuple[str, bool]:
-    """Split `?matching_heuristics=True` off an address; return the address and whether it was there.
+    """Split `?matching_heuristics=True` off an address; return the address and the value.
 
     Raises:
-        UserError: if it has another value than True or False.
+        UserError: if the value is neither True nor False.
     """
     address, query, value = path.partition("?matching_heuristics=")
     if query and value not in ("True", "False"):
@@ -100,13 +100,13 @@ def split_query(path: str) -> tuple[str, bool]:
 
 
 def keys_of(data: Mapping[Any, Any]) -> str:
-    """Return the words for the first keys of a dict."""
+    """Return a text that names the first keys of a dict."""
     names = [str(key)[:60] for key in data]
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"its keys are {', '.join(names[:5])}{more}" if names else "it is empty"
 
 
-# By which of its names a file is recognised -> what it is.
+# Pattern of a name -> description of the file.
 _KINDS = (
     (r"layer1\.0\.", "a bare ResNet with torchvision's names, "),
     (r"features\.0\.", "a bare network of torchvision, "),
@@ -117,7 +117,7 @@ _KINDS = (
 
 
 def describe(data: Mapping[str, Any], weights: Mapping[str, Any], key: str) -> str:
-    """Return words for what a file is, by its keys and names, and where in it the weights are."""
+    """Describe a file by its keys and names, and say where in it the weights are."""
     kind = "a checkpoint of Lightning, " if "pytorch-lightning_version" in data else ""
     if not kind:
         wrappers = wrappers_of(weights)

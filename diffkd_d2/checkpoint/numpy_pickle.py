@@ -1,4 +1,4 @@
-"""Read numpy arrays and scalars, in `.pkl` files and in torch files, without running code from them."""
+"""Read numpy arrays and scalars in `.pkl` and torch files without executing code from them."""
 
 import math
 import mmap
@@ -14,10 +14,10 @@ from .torch_screen import NUMPY, follow, refusal
 
 
 def read_arrays(path: str | Path) -> Any:
-    """Return what a `.pkl` file holds: numpy arrays, numpy scalars, plain containers.
+    """Return the content of a `.pkl` file of numpy arrays, numpy scalars and plain containers.
 
     Raises:
-        ValueError or pickle.UnpicklingError: if it holds anything else, or arrays that are not what they declare.
+        ValueError or pickle.UnpicklingError: if it holds anything else, or an array of another size than declared.
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         follow(data, {*NUMPY, ("collections", "OrderedDict")})
@@ -26,7 +26,7 @@ def read_arrays(path: str | Path) -> Any:
 
 
 def stand_ins() -> list[tuple[Callable[..., Any], str]]:
-    """Return what to call in place of numpy's functions, with their full names, for `torch.serialization`."""
+    """Return replacements of numpy's functions with their full names, for `torch.serialization`."""
     return [(_STAND_INS[key.replace("_core", "core"), name], f"{key}.{name}") for key, name in sorted(NUMPY)]
 
 
@@ -85,7 +85,7 @@ _STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Admit numpy arrays and plain containers, nothing else."""
+    """Admit only numpy arrays and plain containers."""
 
     admitted = {**_STAND_INS, ("collections", "OrderedDict"): OrderedDict}
 
@@ -97,16 +97,16 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def build_arrays(root: Any) -> Any:
-    """Replace the stand-ins of arrays, in place but for tuples; visit each container once."""
+    """Replace the stand-ins by arrays, in place except in tuples; visit each container once."""
     holder = [root]
     seen: set[int] = set()
-    tuples: dict[int, tuple[tuple, tuple]] = {}  # id -> what it was (held, so that no other object gets its id), is now
+    tuples: dict[int, tuple[tuple, tuple]] = {}  # id -> (old tuple, kept so that its id stays unique; new tuple)
     todo: list[Any] = [holder]
 
     def built(value: Any) -> Any:
         if isinstance(value, _Array | _Dtype):
             return value.build()
-        if type(value) is tuple:  # their depth is bounded by `follow`
+        if type(value) is tuple:  # `follow` bounds the depth of tuples
             if id(value) not in tuples:
                 tuples[id(value)] = value, tuple(built(x) for x in value)
             return tuples[id(value)][1]

@@ -1,7 +1,7 @@
 """Published weights as checkpoint paths: `torchvision://resnet34/IMAGENET1K_V1`, `timm://resnet50.a1_in1k`.
 
-They stand where any checkpoint does: the teacher's `weights`, `train.init_checkpoint`. The library that publishes them
-fetches them, once; what is loaded is a file in Detectron2's cache, read as safely as any other.
+They can be used like any checkpoint path: as the teacher's `weights` or as `train.init_checkpoint`. The publishing
+library downloads them once; the weights are then read from a file in Detectron2's cache, as safely as any other file.
 """
 
 from collections.abc import Callable
@@ -28,10 +28,10 @@ def _from_timm(name: str) -> nn.Module:
 
 
 class PublishedWeights(PathHandler):
-    """Resolve `<prefix><name>` to a file that holds a published network's state dict.
+    """Resolve `<prefix><name>` to a file with a published network's state dict.
 
     Args:
-        prefix: such as "timm://".
+        prefix: the scheme, such as "timm://".
         build: name -> the network with its published weights.
     """
 
@@ -48,11 +48,11 @@ class PublishedWeights(PathHandler):
         if not file.is_file():
             try:
                 state = self.build(name).state_dict()
-            except Exception as error:  # each library and its downloader raise their own kinds of errors
+            except Exception as error:  # each library and its downloader raise their own errors
                 line = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise UserError(f"cannot get the weights {path}: {line}") from error
             file.parent.mkdir(parents=True, exist_ok=True)
-            # Several processes may do this at once: each writes its own file, and the last one remains.
+            # Several processes may do this at once: each writes its own file, and the last one wins.
             partial = file.with_name(f"{file.name}.{torch.randint(2**31, ()).item()}")
             torch.save({"model": state}, partial)
             partial.replace(file)

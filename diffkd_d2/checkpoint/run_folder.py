@@ -1,4 +1,4 @@
-"""The output folder of a run: which run it belongs to, so that no other run's checkpoints are taken for its own."""
+"""The output folder of a run and the run's id, so that checkpoints of different runs are never mixed."""
 
 import json
 import logging
@@ -19,13 +19,13 @@ RUN_FILE = "run.json"
 
 
 class Run:
-    """What tells one run from another; a checkpointable, so that each checkpoint has its id.
+    """The identity of a run; a checkpointable, so that each checkpoint has the run's id.
 
     Args:
         folder: the run's output folder, claimed by `claim_folder`.
-        points: names of the distillation points, in their order; those of a checkpoint must be the same.
-        settings: name -> value of what a checkpoint does not restore; on resume these count, and those that were
-            others in the checkpoint are logged.
+        points: names of the distillation points in order; a checkpoint must have the same.
+        settings: name -> value of settings that a checkpoint does not restore; on resume these values apply, and
+            differences from the checkpoint are logged.
     """
 
     def __init__(self, folder: str | Path, points: Iterable[str] = (), settings: Mapping[str, Any] | None = None):
@@ -37,7 +37,7 @@ class Run:
         return {"id": self.id, "points": self.points, "settings": self.settings}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the id and log which settings are others now."""
+        """Set the checkpoint's id and log which settings differ."""
         self.id = state["id"]
         for name, value in self.settings.items():
             before = state["settings"].get(name, value)
@@ -45,7 +45,7 @@ class Run:
                 logger.warning(f"--resume: {name} is {value}, in the checkpoint {before}: {value} counts")
 
     def check_points(self, state: dict[str, Any]) -> None:
-        """Raise UserError if the points of a checkpoint are others, or in another order."""
+        """Raise UserError if the points of a checkpoint or their order differ."""
         if list(state["points"]) != self.points:
             raise UserError(
                 f"--resume: the points are {', '.join(self.points) or 'none'}; "
@@ -54,10 +54,10 @@ class Run:
 
 
 def read_run_id(folder: str | Path) -> str | None:
-    """Return the id in a folder's `run.json`; None if there is none, as in folders of before there were ids.
+    """Return the id in a folder's `run.json`. If there is no such file, as in old folders, return None.
 
     Raises:
-        UserError: if the file is no such record.
+        UserError: if the file holds no id.
     """
     path = Path(folder) / RUN_FILE
     if not path.is_file():
@@ -69,7 +69,7 @@ def read_run_id(folder: str | Path) -> str | None:
 
 
 def check_run(data: Mapping[str, Any], run: str | None, source: str | Path) -> None:
-    """Raise UserError if a checkpoint is of another run than `run`; None: any may be."""
+    """Raise UserError if a checkpoint is of another run than `run`. If `run` is None, accept any."""
     record = data.get("run")
     of_run = record.get("id") if isinstance(record, dict) else None
     if run and of_run != run:
@@ -77,18 +77,19 @@ def check_run(data: Mapping[str, Any], run: str | None, source: str | Path) -> N
 
 
 def claim_folder(folder: str | Path, resume: bool, overwrite: bool = False, reads: Iterable[str] = ()) -> None:
-    """Make a folder that of a new run: write its `run.json`. On resume, one that was used stays as it is.
+    """Write the `run.json` of a new run into a folder. On resume, leave a used folder as it is.
 
-    Checkpoints of the run before stay until `clear_folder`, but `Checkpointer.resume` takes none of them any more.
+    Checkpoints of the previous run stay until `clear_folder`, but `Checkpointer.resume` no longer loads them.
 
     Args:
         folder: the output folder.
         resume: whether `--resume` was given.
-        overwrite: whether checkpoints of another run may be there.
+        overwrite: whether checkpoints of another run are allowed.
         reads: files that the new run reads, such as its teacher's weights.
 
     Raises:
-        UserError: if there are checkpoints without `resume` or `overwrite`, or the run reads one that would go.
+        UserError: if there are checkpoints but neither `resume` nor `overwrite`, or the run reads one that would be
+            removed.
     """
     used = checkpoints_in(folder)
     if used and not resume:
@@ -106,13 +107,13 @@ def claim_folder(folder: str | Path, resume: bool, overwrite: bool = False, read
 
 
 def checkpoints_in(folder: str | Path) -> list[Path]:
-    """Return the checkpoints that runs wrote into a folder."""
+    """Return the checkpoints in a folder."""
     names = ("model_[0-9]*.pth", "model_final.pth", "model_ema.pth")
     return sorted(path for name in names for path in Path(folder).glob(name))
 
 
 def clear_folder(folder: str | Path) -> None:
-    """Remove the checkpoints of the run before, their hashes, the pointer to the last one and its results."""
+    """Remove the previous run's checkpoints, their hashes, the pointer to the last one, and the results."""
     (Path(folder) / "last_checkpoint").unlink(missing_ok=True)
     (Path(folder) / "results.json").unlink(missing_ok=True)
     for path in checkpoints_in(folder):
@@ -121,13 +122,13 @@ def clear_folder(folder: str | Path) -> None:
 
 
 def check_parts(data: Mapping[str, Any], parts: Mapping[str, Any], source: str) -> None:
-    """Compare what a checkpoint holds beside the model with what is to be restored of it.
+    """Compare a checkpoint's parts besides the model with the parts to be restored.
 
     Raises:
         UserError: if a part is missing, or the tensors of a module (the distillers) differ in name or shape.
     """
     for name, part in parts.items():
-        if name == "run" and name not in data:  # a checkpoint of before there were ids
+        if name == "run" and name not in data:  # an old checkpoint without an id
             part.id = None
         elif name == "run":
             part.check_points(data[name])

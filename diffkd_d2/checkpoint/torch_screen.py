@@ -1,7 +1,7 @@
 """Screen a torch checkpoint before anything is built from it, so that an untrusted file is only data.
 
-A pickle is a program. Two passes over it run none of it: the first counts and screens its instructions, the second
-follows it with dummies in place of every class and function that it names.
+A pickle is a program. Two passes check it without executing it: the first counts and screens its instructions, the
+second interprets it with dummies instead of the classes and functions that it names.
 """
 
 import io
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-# 30 times as many as the largest zoo models with their optimizers have.
+# 30 times the number in the largest zoo models with optimizer state.
 MAX_INSTRUCTIONS = 2_000_000
 MAX_PICKLE_BYTES = 1 << 26
 MAX_TUPLE_DEPTH = 12
@@ -38,7 +38,7 @@ _TORCH = {
     *_STORAGES,
     *(("torch", name) for name, value in vars(torch).items() if isinstance(value, torch.dtype)),
 }
-# What numpy writes for an array or a scalar; `numpy_pickle` reads them with functions of its own.
+# Names that numpy writes for an array or a scalar; `numpy_pickle` replaces these functions by its own.
 NUMPY = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")} | {
     (f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")
 }
@@ -46,7 +46,7 @@ _UNWANTED = {"EXT1", "EXT2", "EXT4", "INST", "OBJ", "BYTEARRAY8", "NEXT_BUFFER",
 
 
 def check_torch_file(path: str | Path) -> None:
-    """Raise ValueError unless the file is one that `torch.save` could have written, of tensors and plain containers."""
+    """Raise ValueError unless `torch.save` could have written the file from tensors and plain containers."""
     size = Path(path).stat().st_size
     with open(path, "rb") as file:
         if file.read(4) == b"PK\x03\x04":
@@ -105,7 +105,7 @@ def follow(stream: Any, admitted: set[tuple[str, str]]) -> list[tuple[str, int, 
 
 
 def refusal(module: str, name: str) -> str:
-    """Return the words for a class or function that a checkpoint refers to and that is not looked up."""
+    """Return the error message for a class or function that a checkpoint may not refer to."""
     return (
         f"it refers to {module[:60]}.{name[:60]}, and only tensors, arrays and plain containers are read; where you "
         'trust the file, write its weights anew: torch.save({"model": state_dict}, path)'
@@ -128,7 +128,7 @@ class _Dummy:
 
 
 class _Follower(pickle._Unpickler):
-    """Python's own unpickler in Python, which imports nothing: names become dummies, storages are noted."""
+    """Python's own unpickler without imports: names become dummies, storages are recorded."""
 
     dispatch = dict(pickle._Unpickler.dispatch)
     memo: dict[int, Any]
@@ -155,7 +155,7 @@ class _Follower(pickle._Unpickler):
         return _Dummy()
 
     def measure_tuple(self) -> None:
-        """Bound the depth of tuples: hashing a tuple that holds another twice takes exponential time in the depth."""
+        """Bound the depth of tuples: hashing a tuple that holds another twice takes time exponential in the depth."""
         made = self.stack[-1]
         depth = 1 + max((self._tuples[id(x)][1] for x in made if id(x) in self._tuples), default=0)
         if depth > MAX_TUPLE_DEPTH:
@@ -176,11 +176,11 @@ for _opcode in (pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3):
 
 
 def tensors_in(root: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the tensors and arrays in nested dicts, lists and tuples with their paths; each container once.
+    """Yield path and value of tensors and arrays in nested dicts, lists and tuples, visiting each container once.
 
     Raises:
         ValueError: if containers are nested deeper than `MAX_DEPTH`.
-        TypeError: if torch knows no such array.
+        TypeError: if torch cannot convert an array.
     """
     seen: set[int] = set()
     todo: list[tuple[tuple[str, ...], Any]] = [((), root)]

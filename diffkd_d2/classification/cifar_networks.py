@@ -1,6 +1,6 @@
-"""The residual networks of the CIFAR tables: ResNet-6n+2 (1512.03385) and WRN-d-k (1605.07146), for images of 32 px.
+"""CIFAR's residual networks: ResNet-6n+2 (1512.03385) and WRN-d-k (1605.07146), for images of 32 px.
 
-Parameters have the names that the public CIFAR distillation repositories use, so that their checkpoints load.
+Parameter names are those of the public CIFAR distillation repositories, so that their checkpoints load.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class PostActBlock(nn.Module):
 
 
 class PreActBlock(nn.Module):
-    """Norm and ReLU before each of the two convolutions; the shortcut's 1x1 convolution shares the first of them."""
+    """Norm and ReLU before each of the two convolutions; the shortcut's convolution shares the first norm and ReLU."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
@@ -47,14 +47,14 @@ class PreActBlock(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """ResNet of three stages, 16, 32 and 64 wide; the last map is the output of `layer3`, (N, 64, H / 4, W / 4).
+    """ResNet with stages of 16, 32 and 64 channels; the last map is the output of `layer3`, (N, 64, H / 4, W / 4).
 
     Args:
         depth: 6n + 2.
         num_classes: K.
 
     Raises:
-        ValueError: if the depth is no such number.
+        ValueError: if the depth does not have this form.
     """
 
     def __init__(self, depth: int, num_classes: int = 100):
@@ -83,7 +83,7 @@ class WideResNet(nn.Module):
         num_classes: K.
 
     Raises:
-        ValueError: if the depth is no such number.
+        ValueError: if the depth does not have this form.
     """
 
     def __init__(self, depth: int, width: int, num_classes: int = 100):
@@ -127,7 +127,7 @@ def _stage(block: type[nn.Module], inputs: int, outputs: int, stride: int, count
 
 
 def _init(network: nn.Module) -> None:
-    """He's initialisation, by fan-out (1502.01852)."""
+    """Initialise convolutions by fan-out (He et al., 1502.01852) and linear biases with 0."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

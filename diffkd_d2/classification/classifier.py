@@ -1,4 +1,4 @@
-"""Any classification network of torchvision or timm under Detectron2's contract."""
+"""Wrap a classification network of torchvision or timm as a Detectron2 model."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,27 +14,28 @@ from .networks import build_network, pixel_stats
 
 
 class Classifier(nn.Module):
-    """A network with its own pixel statistics; in training a dict of losses, in evaluation class scores.
+    """A network with its own pixel statistics; it returns a dict of losses in training and class scores in evaluation.
 
-    Two sub-modules without parameters are there to be captured by distillation points: `feature_map` returns the
-    last feature map (N, C, H, W), `logits` the class logits (N, K). Checkpoints hold the bare network's keys.
+    Distillation points can capture two sub-modules without parameters: `feature_map` returns the last feature map
+    (N, C, H, W), `logits` the class logits (N, K). Checkpoints have the bare network's keys.
 
     Args:
         model: "torchvision/<name>", "timm/<name>" or "cifar/<name>" (see `build_network`), or a module that maps
             normalised images (N, 3, H, W) to logits (N, K).
-        num_classes: K; None: the network's own number.
-        feature: path inside the network of the module whose output is the last feature map, such as "layer4" or,
-            for transformers, "norm": tokens are laid out on their grid, class tokens left out. None: no `feature_map`.
-        pixel_mean: per channel, RGB in [0, 255]; None: what the network's published weights were trained with.
+        num_classes: K. If None, the network's own number.
+        feature: path inside the network of the module whose output is the last feature map, such as "layer4" or
+            "norm" for transformers, whose tokens are arranged on their grid without class tokens. If None, there is no
+            `feature_map`.
+        pixel_mean: per channel, RGB in [0, 255]. If None, that of the network's published weights.
         pixel_std: the same for the standard deviation.
-        label_smoothing: in [0, 1), for labels that are class indices; soft labels are taken as they are.
+        label_smoothing: in [0, 1), for labels that are class indices; soft labels are not smoothed.
         loss_weight: factor on `loss_cls`.
-        channels_last: memory layout in which convolutions are faster under mixed precision; the results are equal
-            but for rounding.
+        channels_last: use the memory layout in which convolutions are faster under mixed precision; results are equal
+            up to rounding.
         options: further arguments of the network's constructor, such as `drop_path_rate=0.2`.
 
     Raises:
-        UserError: if there is no such network, it does not take an option, or it has no module `feature`.
+        UserError: if the network does not exist, does not take an option, or has no module `feature`.
     """
 
     input_format = "RGB"
@@ -59,7 +60,7 @@ class Classifier(nn.Module):
         self.logits = nn.Identity()
         self.feature_map = FeatureMap(self.network)
         if feature is not None:
-            # A bound method, so that a copy of the classifier (its moving average) feeds its own `feature_map`.
+            # A bound method, so that a copy of the classifier (the moving average) calls its own `feature_map`.
             find_module(self.network, feature).register_forward_hook(self._see_feature)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
@@ -70,11 +71,11 @@ class Classifier(nn.Module):
 
     @property
     def bare_model(self) -> nn.Module:
-        """The network alone, under its own names: what a checkpoint of this classifier holds."""
+        """The network alone, whose keys a checkpoint of this classifier has."""
         return self.network
 
     def forward(self, batched_inputs: list[dict[str, Any]] | dict[str, Tensor]) -> Any:
-        """Return `{"loss_cls"}` in training; in evaluation the scores, logits before any softmax.
+        """Return `{"loss_cls": loss}` in training; return scores (logits before softmax) in evaluation.
 
         Args:
             batched_inputs: a list of `{"image": (3, H, W), "label": class index or (K,) probabilities}`, or the same
@@ -84,7 +85,7 @@ class Classifier(nn.Module):
             in evaluation `[{"scores": (K,)}, ...]` for a list, (N, K) for a collated batch.
 
         Raises:
-            UserError: if images of a list differ in size, or there are no labels in training.
+            UserError: if images of a list differ in size, or labels are missing in training.
         """
         images = self._images(batched_inputs)
         scores = self.network(self.preprocess(images))
@@ -126,10 +127,10 @@ class Classifier(nn.Module):
 
 
 class FeatureMap(nn.Module):
-    """Lay the output of a network's last stage out as a map (N, C, H, W).
+    """Arrange the output of a network's last stage as a map (N, C, H, W).
 
     Args:
-        network: the network itself, asked for its layout; it is not registered as a sub-module.
+        network: the network, whose attributes say its layout; it is not registered as a sub-module.
     """
 
     def __init__(self, network: nn.Module):
@@ -138,7 +139,7 @@ class FeatureMap(nn.Module):
         self._network = [network]
 
     def forward(self, output: Tensor) -> Tensor:
-        """Return (N, C, H, W) for maps of that layout, maps (N, H, W, C) of Swin, or tokens (N, L, C) of a ViT.
+        """Return (N, C, H, W) for maps (N, C, H, W), maps (N, H, W, C) of Swin, or tokens (N, L, C) of a ViT.
 
         Raises:
             UserError: if the tokens do not fill the network's grid.
@@ -155,10 +156,10 @@ class FeatureMap(nn.Module):
 
 
 def token_layout(network: nn.Module) -> tuple[tuple[int, int], int]:
-    """Return the grid (rows, columns) of a vision transformer's tokens, and how many class tokens come first.
+    """Return the grid (rows, columns) of a vision transformer's tokens, and the number of class tokens before them.
 
     Raises:
-        UserError: if the network does not say (timm: `patch_embed.grid_size`; torchvision: `patch_size`).
+        UserError: if the network states no grid (timm: `patch_embed.grid_size`; torchvision: `patch_size`).
     """
     grid: Any = getattr(getattr(network, "patch_embed", None), "grid_size", None)
     if grid is not None:

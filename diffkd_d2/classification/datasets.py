@@ -1,4 +1,4 @@
-"""Labelled images from folders and from CIFAR's files. An unreadable image is reported, not raised."""
+"""Read labelled images from folders and CIFAR's files; report unreadable images instead of raising."""
 
 import os
 import time
@@ -23,13 +23,13 @@ class LabelledImages(Dataset):
     """Read, augment and label images, for the loaders of this package.
 
     An item is `{"image": uint8 or float (3, H, W), RGB in [0, 255], "label": int, "seconds": float, "skipped": list}`.
-    `skipped` names the files that could not be read on the way, and `seconds` is what the item took. In training the
-    next readable image stands in for a damaged one; in evaluation such an item has no image.
+    `skipped` names the unreadable files, and `seconds` is the time to make the item. In training the next readable
+    image replaces a damaged one; in evaluation such an item has no image.
 
     Args:
         source: `source[i]` returns a PIL image and its class index; it has `classes`, and `samples` if it reads files.
         transform: PIL image -> tensor, as `timm.data.create_transform(normalize=False)` makes it.
-        train: whether another image stands in for a damaged one.
+        train: whether another image replaces a damaged one.
     """
 
     def __init__(self, source: Any, transform: Callable[[Image.Image], Tensor], train: bool):
@@ -46,7 +46,7 @@ class LabelledImages(Dataset):
             position = (index + offset) % len(self)
             try:
                 image, label = self.source[position]
-            except Exception as error:  # decoders raise many kinds of errors on damaged files
+            except Exception as error:  # decoders raise many kinds of errors for damaged files
                 skipped.append(f"{self._name(position)} ({str(error).strip() or type(error).__name__})")
                 continue
             image = self.transform(image)
@@ -59,15 +59,15 @@ class LabelledImages(Dataset):
 
 
 def image_folder(root: str, split: str, splits: Sequence[str] = ("train", "val")) -> ImageFolder:
-    """Return the images of `root/<split>/<class>/*`, ImageNet's layout; classes are numbered in alphabetical order.
+    """Return the images of `root/<split>/<class>/*` (ImageNet's layout); classes are numbered alphabetically.
 
     Args:
         root: a path, or a folder under DETECTRON2_DATASETS.
-        split: the one to read.
-        splits: all of them that are there must have the same classes.
+        split: the split to read.
+        splits: all existing ones of these must have the same classes.
 
     Raises:
-        FileNotFoundError: if the folder is not there.
+        FileNotFoundError: if the folder is missing.
         UserError: if two splits have different class folders, or a class is empty.
     """
     folder = _under_datasets(root)
@@ -87,9 +87,9 @@ def image_folder(root: str, split: str, splits: Sequence[str] = ("train", "val")
 
 
 def cifar(root: str, split: str, num_classes: int = 100) -> Any:
-    """Return CIFAR-10 or CIFAR-100 in torchvision's layout (`cifar-10-batches-py`, `cifar-100-python`); no download.
+    """Return CIFAR-10 or CIFAR-100 in torchvision's layout (`cifar-10-batches-py`, `cifar-100-python`).
 
-    The files are pickles; torchvision reads those alone whose MD5 is that of the published ones.
+    Nothing is downloaded. The files are pickles; torchvision reads them only if their MD5 is the published one.
 
     Args:
         root: a path, or a folder under DETECTRON2_DATASETS.
@@ -97,7 +97,7 @@ def cifar(root: str, split: str, num_classes: int = 100) -> Any:
         num_classes: 10 or 100.
 
     Raises:
-        UserError: if the files are not there or not the published ones.
+        UserError: if the files are missing or not the published ones.
     """
     folder = _under_datasets(root)
     kind = {10: torchvision.datasets.CIFAR10, 100: torchvision.datasets.CIFAR100}[num_classes]
@@ -108,7 +108,7 @@ def cifar(root: str, split: str, num_classes: int = 100) -> Any:
 
 
 def shapes_crops(split: str) -> ImageFolder:
-    """Return the classification folder of the built-in dataset `shapes`, generated if it is not there."""
+    """Return the classification folder of the built-in dataset `shapes`; generate it if it is missing."""
     return image_folder(str(generate(_under_datasets("")) / "cls"), split)
 
 

@@ -1,4 +1,4 @@
-"""Loaders of labelled images: endless in training, exact in evaluation. Unreadable files are reported."""
+"""Loaders of labelled images: endless in training; in evaluation each image once. Unreadable files are reported."""
 
 import itertools
 import logging
@@ -23,15 +23,15 @@ Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class ImageLoader:
-    """Batches `{"image": (N, 3, H, W), "label": (N,) or (N, K)}`; each damaged file is logged once, and counted.
+    """Batches `{"image": (N, 3, H, W), "label": (N,) or (N, K)}`; each damaged file is logged once and counted.
 
     Args:
-        loader: what makes the batches, by `Collate`.
+        loader: a DataLoader with `Collate`.
         dataset: the images.
         max_corrupt: largest fraction of the dataset's images that may be unreadable.
 
     Raises:
-        UserError: while iterating, if more images than that cannot be read.
+        UserError: while iterating, if more images than `max_corrupt` allows cannot be read.
     """
 
     def __init__(self, loader: DataLoader, dataset: LabelledImages, max_corrupt: float):
@@ -78,16 +78,16 @@ class ImageLoader:
 
 
 class TrainImageLoader(ImageLoader):
-    """An endless `ImageLoader` that gives the batches of `seed` from batch `start` on, by any number of workers.
+    """An endless `ImageLoader` that yields the batches of `seed` from batch `start` on, with any number of workers.
 
-    Both may be set until iteration begins, which is when the workers are started.
+    Set `seed` and `start` before iteration begins, since the workers start then.
 
     Args:
         dataset: with `train=True`.
-        sampler: with `_seed`; the share of this process.
-        batch_size: of this process.
-        num_workers: processes that read.
-        mix: Mixup or CutMix; None: neither.
+        sampler: sampler with `_seed` for this process.
+        batch_size: images per batch of this process.
+        num_workers: number of reading processes.
+        mix: Mixup or CutMix, or None.
         max_corrupt: largest fraction of the dataset's images that may be unreadable.
     """
 
@@ -103,12 +103,12 @@ class TrainImageLoader(ImageLoader):
         self.seed, self.start, self.mix = 0, 0, mix
         self._samples = PositionedSamples(range(len(dataset)), dataset.__getitem__, Collate(mix))
         self._batches = PositionedBatches(sampler, batch_size)
-        # One item of this loader is a whole batch, so its content does not depend on the worker that makes it.
+        # One item of this loader is a whole batch, so its content does not depend on the worker.
         loader = _loader(self._samples, num_workers, sampler=self._batches, batch_size=None)
         super().__init__(loader, dataset, max_corrupt)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        setattr(self._batches.sampler, "_seed", self.seed)  # noqa: B010  Detectron2's samplers keep it under this name
+        setattr(self._batches.sampler, "_seed", self.seed)  # noqa: B010  the attribute of Detectron2's samplers
         yield from self._readable(begin(self.loader, self._samples, self._batches, self.seed, self.start))
 
     def augmentation(self) -> str:
@@ -126,14 +126,14 @@ class Collate:
     """Stack the items of `LabelledImages` that have an image, then mix them.
 
     Args:
-        mix: (images, labels) -> (images, soft labels), such as `timm.data.Mixup`; None: as they are.
+        mix: (images, labels) -> (images, soft labels), such as `timm.data.Mixup`. If None, nothing is mixed.
     """
 
     def __init__(self, mix: Mix | None = None):
         self.mix = mix
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return the batch, with `skipped` (names) and `seconds` (the sum)."""
+        """Return the batch with `skipped` (all names) and `seconds` (the sum)."""
         good = [x for x in items if "image" in x]
         batch: dict[str, Any] = dict(skipped=[name for x in items for name in x["skipped"]], seconds=0.0)
         if not good:
@@ -145,10 +145,10 @@ class Collate:
 
 
 class RepeatedAugmentation(Sampler):
-    """timm's repeated augmentation (1901.09335) without an end: copies of one image go to different processes.
+    """timm's repeated augmentation (1901.09335), endless: copies of one image go to different processes.
 
     Args:
-        dataset: what is sampled from.
+        dataset: the images.
         num_repeats: copies of each image.
     """
 
@@ -175,13 +175,13 @@ def build_classification_train_loader(
     Args:
         dataset: with `train=True`.
         total_batch_size: images per step, over all processes.
-        num_workers: processes that read, per process that trains; 0: it reads itself.
+        num_workers: reading processes per training process; 0: the training process reads.
         mix: Mixup or CutMix on a process's batch.
         num_repeats: augmented copies of each image per epoch (repeated augmentation).
         max_corrupt: largest fraction of images that may be unreadable.
 
     Raises:
-        UserError: if the batch cannot be shared out, or is odd where images are mixed in pairs.
+        UserError: if the batch size is no multiple of the processes, or is odd with `mix`, which needs pairs.
     """
     world = comm.get_world_size()
     if total_batch_size % world or total_batch_size < world:
@@ -195,12 +195,12 @@ def build_classification_train_loader(
 def build_classification_test_loader(
     dataset: LabelledImages, batch_size: int = 64, num_workers: int = 0, max_corrupt: float = 0.0
 ) -> ImageLoader:
-    """Return a loader that gives each image once, shared out among the processes, none padded or dropped.
+    """Return a loader that yields each image once; the processes share the images, without padding or dropping.
 
     Args:
         dataset: with `train=False`.
         batch_size: images per step and process.
-        num_workers: processes that read, per process that evaluates.
+        num_workers: reading processes per evaluating process.
         max_corrupt: largest fraction of images that may be unreadable; they are left out of the result.
     """
     sampler = InferenceSampler(len(dataset))

@@ -17,13 +17,13 @@ def build_network(name: str, num_classes: int | None = None, **options: Any) -> 
     """Build a network with random weights.
 
     Args:
-        name: "torchvision/resnet34", "timm/swin_large_patch4_window7_224", or one of the nets for images of 32 px in
-            `CIFAR_NETWORKS`, "cifar/wrn_40_2".
-        num_classes: None: the network's default.
+        name: "torchvision/resnet34", "timm/swin_large_patch4_window7_224", or a network for images of 32 px in
+            `CIFAR_NETWORKS`, such as "cifar/wrn_40_2".
+        num_classes: number of classes. If None, the network's default.
         options: further arguments of the network's constructor.
 
     Raises:
-        UserError: if there is no such library or network, or it does not take an option.
+        UserError: if the library or network does not exist, or the network does not take an option.
     """
     library, _, rest = name.partition("/")
     libraries: dict[str, tuple[Callable[..., nn.Module], Callable[[], list[str]]]] = {

@@ -1,4 +1,4 @@
-"""timm's random erasing for images in [0, 255]; timm itself expects normalised images."""
+"""Random erasing for images in [0, 255]; timm's own expects normalised images."""
 
 import torch
 from timm.data.random_erasing import RandomErasing
@@ -8,12 +8,12 @@ from .networks import IMAGENET_STATS
 
 
 class RandomErase:
-    """timm's random erasing (1708.04896) for an image in [0, 255], as on the one normalised by ImageNet's statistics.
+    """timm's random erasing (1708.04896) for an image in [0, 255], equal to erasing the normalised image.
 
     Args:
         probability: in [0, 1].
         mode: "const" fills with the mean colour, "rand" and "pixel" with normal noise per block or per pixel.
-        max_count: rectangles at most.
+        max_count: largest number of rectangles.
     """
 
     def __init__(self, probability: float, mode: str = "pixel", max_count: int = 1):

@@ -1,4 +1,4 @@
-"""Keep the gradient of distillation at a chosen multiple of the task's."""
+"""Keep the gradient norm of distillation at a chosen multiple of the task's."""
 
 import logging
 import math
@@ -14,7 +14,7 @@ from .gradient_report import Gradients, task_and_distillation
 
 logger = logging.getLogger(__name__)
 
-# Measured in the first iterations of the window, which are averaged; after them each counts as a tenth.
+# The first measurements, in the first iterations of the window, are averaged; each later one has a weight of 0.1.
 FIRST = 10
 SMOOTHING = 0.1
 
@@ -22,15 +22,15 @@ SMOOTHING = 0.1
 class BalanceHook(HookBase):
     """Set the factor on `loss_kd` of all points so that its gradient norm is a multiple of the task's.
 
-    Both norms are taken in the student's parameters that distillation reaches. They are measured in the first 10
-    iterations of the window and then every `period` iterations, at the cost of two backward passes each; the factor is
-    their running mean on a logarithmic scale. It is the same in all processes, logged as `distill_balance`, and kept in
-    checkpoints. Register it after `DistillHook`, whose window and warm-up act beside it.
+    Both norms are taken over the student's parameters that distillation reaches. They are measured in the first 10
+    iterations of the window and then every `period` iterations; each measurement costs two backward passes. The factor
+    is a running mean on a logarithmic scale. It is equal in all processes, logged as `distill_balance`, and stored in
+    checkpoints. Register this hook after `DistillHook`, whose window and warm-up apply in addition.
 
     Args:
         model: the model in training, not its DDP wrapper.
-        balance: wanted norm of distillation's gradient over the task's, above 0.
-        start_iter: where the window begins.
+        balance: gradient norm of distillation relative to the task's, above 0.
+        start_iter: first iteration of the window.
         period: iterations between measurements, at least 1.
 
     Raises:
@@ -49,14 +49,14 @@ class BalanceHook(HookBase):
         return math.exp(self.log_factor)
 
     def before_step(self) -> None:
-        """Multiply the factor of the window."""
+        """Multiply the model's `distill_scale` by the factor."""
         self.model.distill_scale *= self.factor
 
     def after_forward(self, losses: dict[str, Tensor], scale: float = 1.0) -> None:
-        """Measure where it is due, and let the new factor act in this very step.
+        """Measure if it is due, and apply the new factor in this step.
 
         Args:
-            losses: of this step, in their graph; `loss_kd_*` are changed in place.
+            losses: losses of this step with their graph; the entries `loss_kd_*` are replaced.
             scale: factor that keeps the gradients in the range of float16.
         """
         since = self.trainer.iter - self.start_iter
@@ -87,9 +87,9 @@ class BalanceHook(HookBase):
         self.log_factor += max(1 / self.measured, SMOOTHING) * (wanted - self.log_factor)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the factor and how often it was measured."""
+        """Return the factor and the number of measurements."""
         return {"log_factor": self.log_factor, "measured": self.measured}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the factor and the number of measurements."""
         self.log_factor, self.measured = float(state["log_factor"]), int(state["measured"])

@@ -1,4 +1,4 @@
-"""Build what a config describes; what goes wrong is one line, or a project's own traceback under one."""
+"""Build the objects of a config; turn failures into a UserError or a ProjectError."""
 
 from types import TracebackType
 from typing import Any
@@ -7,7 +7,7 @@ from detectron2.config import instantiate
 
 from ..errors import ProjectError, UserError
 
-# Their ValueErrors and TypeErrors say what is wrong with the arguments.
+# ValueErrors and TypeErrors of these packages describe a wrong argument.
 LIBRARIES = ("diffkd_d2", "detectron2", "fvcore", "torch", "torchvision", "timm")
 
 
@@ -19,8 +19,8 @@ def build(node: Any, where: str) -> Any:
         where: its key in the config, for messages.
 
     Raises:
-        UserError: if a library refuses an argument, or something is called with arguments that it does not take.
-        ProjectError: if code of a project fails, or a library does for another reason.
+        UserError: if a library rejects an argument, or a callable does not take the given arguments.
+        ProjectError: if a project's code fails, or a library fails for another reason.
     """
     try:
         return instantiate(node)
@@ -37,7 +37,7 @@ def build(node: Any, where: str) -> Any:
 
 
 def _failed_call(trace: TracebackType | None) -> tuple[str, bool]:
-    """Return the dotted name of the innermost LazyCall under way, and whether the error came from inside of it."""
+    """Return the dotted name of the innermost active LazyCall, and whether the error came from inside the call."""
     name, called = "", False
     while trace is not None:
         if trace.tb_frame.f_code is instantiate.__code__:

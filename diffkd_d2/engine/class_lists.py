@@ -1,4 +1,4 @@
-"""Training data, test data, checkpoint, student and teacher have one list of classes: by number, by name and order."""
+"""Compare the classes of training data, test data, checkpoint, student and teacher: number, names and order."""
 
 import logging
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from ..meta_arch.distilled_model import DistilledModel
 
 logger = logging.getLogger(__name__)
 
-# Kind of classes ("things" have boxes, "stuff" has label maps, "labels" are of whole images) -> names by number.
+# Kind of classes ("things": boxes, "stuff": label maps, "labels": whole images) -> names by class index.
 Names = dict[str, list[str]]
 
 
 class ClassLists:
-    """The names of the classes as a checkpointable; a checkpoint of other classes is refused when it is loaded.
+    """Class names as a checkpointable; loading a checkpoint with other classes is an error.
 
     Args:
         names: kind -> names.
@@ -29,11 +29,11 @@ class ClassLists:
         self.names = names
 
     def state_dict(self) -> Names:
-        """Return plain lists of text."""
+        """Return the names as plain lists of strings."""
         return self.names
 
     def load_state_dict(self, state: Any) -> None:
-        """Compare with what the checkpoint was trained on.
+        """Compare the names with those of the checkpoint.
 
         Raises:
             UserError: if names or their order differ.
@@ -43,7 +43,7 @@ class ClassLists:
 
 
 def readable_names(state: Any) -> Names:
-    """Return what a checkpoint holds as "classes"; nothing where that is of a form that is not ours."""
+    """Return the checkpoint's "classes". If they have another format, return an empty dict."""
     if not isinstance(state, dict):
         return {}
     lists = {kind: names for kind, names in state.items() if isinstance(names, list)}
@@ -51,17 +51,17 @@ def readable_names(state: Any) -> Names:
 
 
 def check_class_lists(loaders: Mapping[str, Any], model: nn.Module) -> ClassLists:
-    """Compare the classes of loaders with each other and their numbers with the model's; log what says nothing.
+    """Compare the classes of loaders with each other and their numbers with the model's; log what cannot be compared.
 
     Args:
-        loaders: what an error calls it ("training data", "test data shapes_val") -> the loader.
-        model: the student, or a teacher that is evaluated on this data.
+        loaders: name for error messages ("training data", "test data shapes_val") -> loader.
+        model: the student, or a teacher to be evaluated on this data.
 
     Returns:
-        the classes of the first loader that names each kind.
+        for each kind, the class names of the first loader that has some.
 
     Raises:
-        UserError: if two lists differ, a name occurs twice in one, or the model has another number of classes.
+        UserError: if two lists differ, a list has a duplicate name, or the model has another number of classes.
     """
     known: dict[str, tuple[str, list[str]]] = {}
     for source, loader in loaders.items():
@@ -77,7 +77,7 @@ def check_class_lists(loaders: Mapping[str, Any], model: nn.Module) -> ClassList
 
 
 def check_logit_classes(model: DistilledModel, student: ClassLists) -> None:
-    """Compare the names of student and teacher where a point distils class logits without `classes`.
+    """Compare the class names of student and teacher for each point on class logits without `classes`.
 
     Raises:
         UserError: if they differ.
@@ -96,7 +96,7 @@ def check_logit_classes(model: DistilledModel, student: ClassLists) -> None:
 
 
 def class_names(loader: Any) -> Names:
-    """Return the names that a loader of dataset dicts or of labelled images states."""
+    """Return the class names of a loader of dataset dicts or of labelled images."""
     names = getattr(loader, "class_names", None)
     if names is not None:
         return names
@@ -105,12 +105,12 @@ def class_names(loader: Any) -> Names:
 
 
 def class_count(model: nn.Module, kind: str, alone: bool = False) -> int | None:
-    """Return how many classes of a kind the model tells apart; None where it does not say.
+    """Return the model's number of classes of a kind. If the model does not state it, return None.
 
     Args:
         model: a detector, segmentor, panoptic model or classifier.
         kind: "things", "stuff" or "labels".
-        alone: whether the data has this kind alone, so that the `num_classes` of an unknown model is of it.
+        alone: whether the data has only this kind, so that the `num_classes` of an unknown model refers to it.
 
     Raises:
         UserError: if the parts of the ROI heads have different numbers.

@@ -1,4 +1,4 @@
-"""torch.compile for distillers."""
+"""Compile distillers with torch.compile."""
 
 from collections.abc import Iterable
 
@@ -17,13 +17,13 @@ GRAPHS = 8  # per distiller; torch's own limit is 8 per class, and it compiles n
 
 
 def compile_distillers(points: Iterable[DistillPoint]) -> None:
-    """Compile the distiller of each point in place for maps of any size; its names in checkpoints do not change.
+    """Compile the distiller of each point in place for maps of any size; its keys in checkpoints do not change.
 
-    Each combination of widths, options, mask or none, and one image or several has a graph, compiled in the step that
-    first meets it; distillers that are alike share it.
+    Each combination of widths, options, mask or no mask, and one or several images has its own graph. It is compiled in
+    the step that first needs it, and equal distillers share it.
 
     Args:
-        points: of a `DistilledModel`.
+        points: the points of a `DistilledModel`.
 
     Raises:
         UserError: if there is no compiler, or a distiller recomputes activations, which torch cannot compile.

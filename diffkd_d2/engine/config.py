@@ -1,4 +1,4 @@
-"""The command line, LazyConfigs, and overrides, which are data: none decides what is called."""
+"""Read the command line, LazyConfigs and overrides. Overrides are data: they never decide what is called."""
 
 import builtins
 import inspect
@@ -29,32 +29,32 @@ _RESOLVER = re.compile(r"\$\{[^}]*:")
 
 
 def argument_parser(epilog: str | None = None) -> ArgumentParser:
-    """Return Detectron2's options and ours."""
+    """Return a parser of Detectron2's flags and ours."""
     parser = default_argument_parser(epilog=epilog)
-    next(action for action in parser._actions if action.dest == "opts").nargs = "*"  # not all that follows
+    next(action for action in parser._actions if action.dest == "opts").nargs = "*"  # flags may follow
     parser.add_argument("--eval-teacher", action="store_true", help="evaluate the teacher on the student's test data")
     parser.add_argument("--dry-run", action="store_true", help="stop before the first step and print the plan")
     parser.add_argument("--teacher", help="config of the teacher: a file, or a name in Detectron2's zoo")
-    parser.add_argument("--teacher-weights", help="its checkpoint; every key of it must fit")
-    parser.add_argument("--method", help="distillation method in place of the config's points, such as diffkd, pkd+kd")
+    parser.add_argument("--teacher-weights", help="checkpoint of the teacher; every key must fit")
+    parser.add_argument("--method", help="distillation method instead of the config's points, such as diffkd or pkd+kd")
     parser.add_argument("--project", help="train_net.py of the project that the YAML configs belong to; it is run")
     return parser
 
 
 def parse_arguments(parser: ArgumentParser, arguments: list[str]) -> Namespace:
-    """Parse a command line, on which options may stand after overrides."""
+    """Parse a command line; flags may follow overrides."""
     return parser.parse_intermixed_args(arguments)
 
 
 def load_config(path: str, overrides: list[str]) -> DictConfig:
     """Load a LazyConfig and apply `key=value` overrides.
 
-    A key is one that the config has, or a keyword of what a LazyCall calls; `+key=value` adds any other. The file is
-    Python and runs; an override is data and can run nothing. A "~" in `train.output_dir` is the home folder.
+    A key must exist in the config, or be a keyword argument of what a LazyCall calls; `+key=value` adds any other.
+    Loading executes the file; overrides never execute code. A "~" in `train.output_dir` is the home folder.
 
     Raises:
-        UserError: if the file is not there or no Python, an override is no `key=value` or not data, its key does not
-            exist, or a value has another type or range than `schema.py` says.
+        UserError: if the file is missing or not Python, an override is not `key=value` or not data, its key does not
+            exist, or a value does not have the type and range in `schema.py`.
         ProjectError: if the code in the file fails.
     """
     return finish(apply_overrides(complete(load_lazy(path)), overrides))
@@ -64,7 +64,7 @@ def load_lazy(path: str) -> DictConfig:
     """Run a LazyConfig file and return what it defines.
 
     Raises:
-        UserError: if the file is not there or no Python.
+        UserError: if the file is missing or not Python.
         ProjectError: if the code in the file fails.
     """
     if not Path(path).is_file():
@@ -75,9 +75,9 @@ def load_lazy(path: str) -> DictConfig:
 
 
 def complete(cfg: DictConfig) -> DictConfig:
-    """Give a LazyConfig of another project what this one's have: a `DistilledModel` and all options of `train_net.py`.
+    """Add what a LazyConfig of another project lacks: a `DistilledModel` and all options of `train_net.py`.
 
-    Detectron2's and detrex' switches `train.amp.enabled` and `train.clip_grad` become ours.
+    Detectron2's and detrex's `train.amp.enabled` and `train.clip_grad` set `train.amp.dtype` and `train.clip_norm`.
 
     Raises:
         UserError: if the config defines no model.
@@ -96,7 +96,7 @@ def complete(cfg: DictConfig) -> DictConfig:
 
 
 def _take_over(train: DictConfig) -> tuple[list[str], DictConfig]:
-    """Return what of another project's `train` is not honoured, as notes for the log, and what is, in our words."""
+    """Translate another project's `train`: return notes for the log on unused options, and the options in our names."""
     ours = {key: value for key, value in train.items() if key in train_defaults() and key != "amp"}
     if OmegaConf.select(train, "amp.enabled"):
         ours["amp"] = dict(dtype="float16")
@@ -122,7 +122,7 @@ def apply_overrides(cfg: DictConfig, overrides: list[str]) -> DictConfig:
 
 
 def _expand_home(override: str) -> str:
-    """Return `key=~/path` with the home folder; the parser of overrides knows no "~"."""
+    """Replace "~" by the home folder, since the parser of overrides does not know "~"."""
     key, _, value = override.partition("=")
     return f"{key}='{os.path.expanduser(value)}'" if value.startswith("~") else override
 
@@ -134,26 +134,26 @@ def _run_config(path: str) -> DictConfig:
     except UserError:
         raise
     except SyntaxError as error:
-        # Detectron2 says which file, its cause which line.
+        # Detectron2's error names the file; its cause has the line.
         fault = error.__cause__ if isinstance(error.__cause__, SyntaxError) else error
         raise UserError(f"{error.msg} line {fault.lineno}: {fault.msg}") from error
     except Exception as error:
         line = f"config {path}: {type(error).__name__}: {error}"
-        if type(error) is ImportError and error.name is None:  # Detectron2's own: a relative import of no file
+        if type(error) is ImportError and error.name is None:  # Detectron2's own: a relative import of a missing file
             raise UserError(line) from error
         raise ProjectError(line) from error
     finally:
-        builtins.__import__ = import_before  # Detectron2 replaces it, and leaves it so where a config fails
+        builtins.__import__ = import_before  # Detectron2 replaces it and does not restore it if a config fails
 
 
 def finish(cfg: DictConfig) -> DictConfig:
-    """Check the config, and hand AutoPoints what `distill` says for it.
+    """Check the config, and pass `distill.where` and `distill.levels` to AutoPoints.
 
-    The points come last in `model`, so that what is drawn for the distillers does not depend on who chose them.
+    The points come last in `model`, so that the distillers' random weights do not depend on how the points were chosen.
 
     Raises:
-        UserError: if `distill.where` or `distill.levels` is set where the points are listed, or a value has another
-            type or range than `schema.py` says.
+        UserError: if `distill.where` or `distill.levels` is set but the config lists its points, or a value does not
+            have the type and range in `schema.py`.
     """
     check_config(cfg)
     cfg.train.output_dir = os.path.expanduser(cfg.train.output_dir)
@@ -169,7 +169,7 @@ def finish(cfg: DictConfig) -> DictConfig:
 
 
 def place_models(node: Any, device: str) -> None:
-    """Set the device of each YAML model, and of each LazyCall that has one: some models remember where they are."""
+    """Set the device of each YAML model, and of each LazyCall with a `device`: some models store their device."""
     if isinstance(node, ListConfig):
         for part in node:
             place_models(part, device)
@@ -181,7 +181,7 @@ def place_models(node: Any, device: str) -> None:
 
 
 def locate_target(node: Any) -> Any:
-    """Return what a LazyCall node calls; None where it is no such node."""
+    """Return what a LazyCall node calls. If the node is not a LazyCall, return None."""
     if not isinstance(node, DictConfig) or "_target_" not in node:
         return None
     target = node._target_
@@ -189,7 +189,7 @@ def locate_target(node: Any) -> Any:
 
 
 def require_data(override: str) -> None:
-    """Raise UserError where `key=value` names what is called, as key or anywhere in the value, or a resolver."""
+    """Raise UserError if `key=value` decides what is called, in its key or value, or uses a resolver."""
     called = _CALLED.search(override)
     if called:
         raise UserError(f"override '{override}': {called[0]} decides what is called, which only a config may")
@@ -221,7 +221,7 @@ def _require_key(cfg: DictConfig, key: str) -> None:
 
 
 def _parameters(node: Any) -> list[str]:
-    """What the callable of a LazyCall node takes by keyword beyond what the config sets."""
+    """Return the keyword arguments of what a LazyCall node calls."""
     target = locate_target(node)
     if target is None:
         return []

@@ -1,65 +1,65 @@
-"""What `train` and `distill` of a config hold where nothing else is said."""
+"""Defaults of `train` and `distill`."""
 
 from omegaconf import DictConfig, OmegaConf
 
 
 def train_defaults() -> DictConfig:
-    """Return the options of `train_net.py` that are no model, data or optimizer."""
+    """Return the defaults of `train`; docs/options.md has a table."""
     options = dict(
         output_dir="./output",
-        # True: checkpoints of another run in that folder are removed; else the run is refused.
+        # If True, remove the checkpoints of another run in that folder; otherwise such a folder is refused.
         overwrite=False,
         # Initial weights of the student: a path, detectron2:// or https://; "" trains from scratch.
         init_checkpoint="",
-        # The part of the student that it belongs to, where it is a bare backbone: "backbone.bottom_up".
+        # Part of the student that the checkpoint of a bare backbone belongs to: "backbone.bottom_up".
         init_prefix="",
-        # Prefixes of weights that the checkpoint of --eval-only may lack.
+        # Prefixes of keys that the checkpoint of --eval-only may lack.
         expected_missing=[],
-        # After that: prefixes of weights that the student takes from the (first) teacher, such as "backbone.fpn";
-        # "neck" is all of an FPN backbone but its bottom-up network, "head" all but the backbone.
+        # Prefixes of weights that the student then copies from the (first) teacher, such as "backbone.fpn"; "neck" is
+        # an FPN without its bottom-up network, "head" is everything except the backbone.
         inherit=[],
         max_iter=90000,
         seed=-1,
         # None, "float16" (loss scaling, needs a GPU) or "bfloat16".
         amp=dict(dtype=None),
-        # True: the distillers go through torch.compile, see docs/performance.md. Needs a C++ compiler, on a GPU Triton.
+        # Compile the distillers; see docs/performance.md. This needs a C++ compiler, or Triton on a GPU.
         compile=False,
-        # Largest norm of the student's and of the distillers' gradient, each for itself; None: no clipping.
+        # Clip student and distiller gradients separately to this norm; None: no clipping.
         clip_norm=None,
-        # Batches whose gradients make one update; a step then sees accumulate x total_batch_size images.
+        # Batches whose gradients are averaged into one update of accumulate x total_batch_size images.
         accumulate=1,
-        # Images per step that optimizer.lr is meant for: it is scaled to the true number. None: taken as it stands.
+        # Batch size that optimizer.lr is meant for; it is scaled to the real one. None: no scaling.
         lr_reference_batch=None,
-        # Decay of the student's exponential moving average, which is evaluated beside it; None: no average.
+        # Decay of the student's exponential moving average, which is evaluated beside the student; None: no average.
         ema_decay=None,
-        # Batches from which the student's batch norms are computed before each evaluation (PreciseBN); 0: off.
+        # Batches from which the student's batch-norm statistics are recomputed before each evaluation; 0: off.
         precise_bn=0,
-        # Steps with a loss or gradient that is not finite are skipped; so many in a row end the run.
+        # Consecutive steps skipped because of NaN or Inf after which the run stops.
         max_skipped=10,
-        # True: where only distillation losses are not finite, the step is taken without them.
+        # If only distillation losses are NaN or Inf, take the step without them.
         drop_distill=False,
-        # gradient_as_bucket_view: gradients live in DDP's buckets, not beside them.
+        # Arguments of DistributedDataParallel.
         ddp=dict(broadcast_buffers=False, find_unused_parameters=False, gradient_as_bucket_view=True),
         checkpointer=dict(period=5000, max_to_keep=3),
         eval_period=5000,
         log_period=20,
-        # Iterations between two pictures in TensorBoard: detections, and the steps of DiffKD's denoising; 0: none.
+        # Iterations between two pictures in TensorBoard: detections, and DiffKD's denoising steps; 0: off.
         picture_period=0,
         device="cuda",
-        # Let cuDNN choose the fastest convolution for each size; for images of one size.
+        # Let cuDNN choose the fastest convolution for each size; useful for images of one size.
         cudnn_benchmark=False,
     )
     return OmegaConf.create(options)
 
 
 def distill_defaults() -> DictConfig:
-    """Return the window in which the KD loss acts, its weight, and what `AutoPoints` is told.
+    """Return the defaults of `distill`; docs/options.md has a table.
 
-    What trains the distillers (diffusion, autoencoder) runs from the first iteration, so `start_iter` gives them a
-    head start. `weight` multiplies `loss_kd` of all points; `where` and `levels` are AutoPoints' own. `teacher_check`:
-    evaluate the teacher on about this many test images before training; 0: not at all. `balance`: a factor on `loss_kd`
-    of all points keeps its gradient norm at this multiple of the task's, in the parameters that distillation reaches;
-    None: the weights of the points are taken as they stand.
+    `start_iter`, `warmup_iters` and `stop_iter` are the window of `loss_kd`. Losses that train the distillers
+    (diffusion, autoencoder) act from the first iteration, so `start_iter` gives the distillers a head start. `weight`
+    is a factor on `loss_kd` of all points. `where` and `levels` go to `AutoPoints`. `teacher_check` is the number of
+    test images on which the teacher is evaluated before training (0: off). `balance` keeps the gradient norm of
+    `loss_kd` at this multiple of the task's, in the parameters that distillation reaches (None: off).
     """
     window = dict(start_iter=0, warmup_iters=0, stop_iter=None, weight=1.0)
     return OmegaConf.create(dict(**window, where=None, levels=None, teacher_check=0, balance=None))

@@ -1,4 +1,4 @@
-"""Evaluate models, and keep the results with their iteration, so that a resumed run knows what was evaluated."""
+"""Evaluate models; keep the results with their iteration, so that a resumed run knows what was evaluated."""
 
 import json
 import logging
@@ -27,8 +27,8 @@ def evaluate(model: nn.Module, sets: Sequence[EvaluationSet]) -> dict[str, Any]:
     """Evaluate a plain Detectron2 model.
 
     Returns:
-        Detectron2's dict of results, task -> metric -> number; of several test sets their name -> that dict. Empty
-        outside the main process.
+        Detectron2's dict of results, task -> metric -> number; with several test sets, name -> this dict. Empty outside
+        the main process.
     """
     results = {}
     for name, loader, evaluators in sets:
@@ -76,7 +76,7 @@ def build_teacher_sets(cfg: DictConfig, teacher: nn.Module) -> list[EvaluationSe
 
 
 def write_results(path: Path, results: dict[str, Any]) -> None:
-    """Write results as JSON, whole or not at all; a metric without any object to measure (NaN) is null."""
+    """Write results as JSON, completely or not at all; NaN, from a metric without objects, becomes null."""
     if comm.is_main_process():
         partial = path.with_suffix(".tmp")
         partial.write_text(json.dumps(_without_nan(results), indent=2) + "\n")
@@ -106,12 +106,12 @@ class EvalHook(hooks.EvalHook):
         self.evaluate, self.path = evaluate, Path(output_dir) / "evaluation.json"
 
     def before_train(self) -> None:
-        """Remove what another run left in the folder."""
+        """Remove the file of an earlier run."""
         if self.trainer.start_iter == 0 and comm.is_main_process():
             self.path.unlink(missing_ok=True)
 
     def finish_iteration(self) -> None:
-        """Take over the results of this iteration where they are kept; where not, evaluate if that is due."""
+        """Use the results of this iteration if the file has them; otherwise evaluate if it is due."""
         kept: dict[str, Any] = {}
         if comm.is_main_process() and self.path.exists():
             kept = json.loads(self.path.read_text())

@@ -1,4 +1,4 @@
-"""Test sets with their loaders and evaluators, built and tried before the first step."""
+"""Build and try test loaders and evaluators before the first step."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class EvaluationSet(NamedTuple):
-    """A test set: its name ("" where the config has none), its loader, and what judges a model on it."""
+    """A test set: its name ("" if the config has none), its loader and its evaluators."""
 
     name: str
     loader: Any
@@ -39,18 +39,18 @@ class EvaluationSet(NamedTuple):
 
 
 def build_test_sets(cfg: DictConfig, model: nn.Module) -> list[EvaluationSet]:
-    """Build the loader and the evaluators of each test set, and try them.
+    """Build and try the loader and the evaluators of each test set.
 
     The test sets are those in `dataloader.test.dataset.names`. The evaluators of a set are `dataloader.evaluator`, one
-    or a list; if they take `dataset_name` from `${..test.dataset.names}`, as the shipped configs do, each set has its
+    or a list. If they take `dataset_name` from `${..test.dataset.names}`, as in the shipped configs, each set has its
     own. If `dataloader.test` is a list, each entry is a test set, and `dataloader.evaluator` has one entry for each.
 
     Args:
         cfg: the run's config.
-        model: what is evaluated; the loaders must read images in its channel order.
+        model: the model to be evaluated; the loaders must read images in its channel order.
 
     Raises:
-        UserError: if data, files or packages are missing, or an evaluator cannot judge a sample of its data.
+        UserError: if data, files or packages are missing, or an evaluator fails on a sample of its data.
     """
     node = cfg.dataloader
     if isinstance(node.test, ListConfig):
@@ -70,17 +70,17 @@ def build_test_sets(cfg: DictConfig, model: nn.Module) -> list[EvaluationSet]:
 
 
 def loaders_by_name(sets: Sequence[EvaluationSet]) -> dict[str, Any]:
-    """Return the loaders under what an error calls them."""
+    """Return the loaders by their names in error messages."""
     return {f"the test data {name}".rstrip(): loader for name, loader, _ in sets}
 
 
 def try_outputs(model: nn.Module, sets: Sequence[EvaluationSet]) -> None:
-    """Let the evaluators take what the model makes of the first image of each test set of dataset dicts.
+    """Predict the first image of each test set of dataset dicts, and let the evaluators process the result.
 
-    The state of the random generators and of the evaluators is as before.
+    The random generators and the evaluators are restored.
 
     Raises:
-        UserError: if the model does not predict what an evaluator needs.
+        UserError: if an output that an evaluator needs is missing.
     """
     for name, loader, evaluators in sets:
         if not getattr(loader, "records", ()):
@@ -125,7 +125,7 @@ def _build_test_set(name: str, node: DictConfig) -> EvaluationSet:
 
 
 def _build_evaluators(node: DictConfig, loader: Any, name: str) -> list[DatasetEvaluator]:
-    """Return the evaluator that a node describes, or the parts of a `DatasetEvaluators`, each of them tried."""
+    """Build and try the evaluator of a node; return it, or the parts of a `DatasetEvaluators`, in a list."""
     judged = node.get("dataset_name")
     what = f"evaluator {_target_name(node)}{f' of {judged}' if judged else ''}"
     if judged is not None and judged not in DatasetCatalog.list():
@@ -145,7 +145,7 @@ def _build_evaluators(node: DictConfig, loader: Any, name: str) -> list[DatasetE
 
 
 def _check_images(evaluator: DatasetEvaluator, loader: Any, name: str) -> None:
-    """Raise UserError where the images of the loader are not those that the evaluator knows."""
+    """Raise UserError if the evaluator does not know the loader's images."""
     if isinstance(evaluator, COCOEvaluator):
         known, key = evaluator._coco_api.imgs, "image_id"
     elif isinstance(getattr(evaluator, "input_file_to_gt_file", None), dict):
@@ -163,7 +163,7 @@ def _check_images(evaluator: DatasetEvaluator, loader: Any, name: str) -> None:
 
 @contextmanager
 def _one_line(what: str, shipped: bool) -> Iterator[None]:
-    """Turn what an evaluator raises into one line; code that is not Detectron2's or ours keeps its traceback."""
+    """Turn an evaluator's error into one line; errors in code that is not Detectron2's or ours keep their traceback."""
     try:
         yield
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Gradient norm of each distillation loss relative to the task loss: what to look at before choosing a weight."""
+"""Report the gradient norm of each distillation loss relative to the task loss, as a guide for the weights."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -12,24 +12,24 @@ from ..meta_arch.distilled_model import DistilledModel
 
 logger = logging.getLogger(__name__)
 
-# A ratio of gradient norms between these is no reason to change the weight.
+# Outside this range of gradient-norm ratios the report warns.
 LOWEST, HIGHEST = 0.01, 10.0
-# The ratios for which the report names the weights.
+# Ratios for which the report gives the weights.
 WANTED = (0.1, 0.5, 1.0)
 
 
 class Gradients:
-    """Norms of gradients in those parameters of the student that distillation reaches.
+    """Gradient norms over the student's parameters that distillation reaches.
 
-    A head behind the last point has a gradient of the task alone, which says nothing about the balance of the two.
+    A head after the last point gets a gradient from the task only, so it is left out of the comparison.
 
     Args:
         student: the student.
-        distillation: sum of the distillation losses, in its graph.
+        distillation: sum of the distillation losses, with its graph.
         scale: factor that keeps the gradients in the range of float16.
 
     Raises:
-        RuntimeError: if the graph does not bear several backward passes.
+        RuntimeError: if the graph does not support several backward passes.
     """
 
     def __init__(self, student: nn.Module, distillation: Tensor, scale: float = 1.0):
@@ -40,7 +40,7 @@ class Gradients:
         self.distillation = self._norm(gradients)
 
     def norm(self, loss: Tensor) -> float:
-        """Return the norm of the gradient of a loss."""
+        """Return the gradient norm of a loss."""
         return self._norm(self._gradients(loss, self.reached))
 
     def _gradients(self, loss: Tensor, parameters: list[nn.Parameter]) -> Sequence[Tensor | None]:
@@ -54,22 +54,22 @@ class Gradients:
 
 
 def task_and_distillation(losses: dict[str, Tensor], names: Collection[str]) -> tuple[Tensor, Tensor]:
-    """Return the sum of the task's losses and that of distillation's, whose names are in `names`."""
+    """Return the sum of the task losses and the sum of the distillation losses, which are those in `names`."""
     task = [v for k, v in losses.items() if k not in names]
     return torch.stack(task).sum(), torch.stack([losses[k] for k in names]).sum()
 
 
 class GradientReportHook(HookBase):
-    """Log, in a few early iterations, the norm of each loss's gradient in the parameters that distillation reaches.
+    """Log the gradient norm of each distillation loss relative to the task loss, in a few early iterations.
 
-    All distillation losses together are compared with the task: a warning says so where the ratio of the norms is
-    below `LOWEST` or above `HIGHEST`. The training is the same with and without this hook. Each line costs a
-    backward pass, and the graph is kept meanwhile.
+    A warning follows if the ratio for all distillation losses together is below `LOWEST` or above `HIGHEST`. The norms
+    are those of `Gradients`. The hook does not change the training. Each line costs a backward pass, and the graph is
+    kept until the report is done.
 
     Args:
         model: the model in training, not its DDP wrapper.
-        start_iter: where the window of the KD loss begins.
-        after: the iterations of the report, counted from there.
+        start_iter: first iteration of the KD window.
+        after: iterations of the report, counted from `start_iter`.
     """
 
     def __init__(self, model: DistilledModel, start_iter: int = 0, after: Sequence[int] = (0, 10, 100)):
@@ -79,7 +79,7 @@ class GradientReportHook(HookBase):
         """Measure and log in all processes, because a backward pass may wait for the others.
 
         Args:
-            losses: of this step, in their graph.
+            losses: losses of this step with their graph.
             scale: factor that keeps the gradients in the range of float16.
         """
         loss_to_point = self.model.loss_to_point

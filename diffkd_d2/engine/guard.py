@@ -22,12 +22,12 @@ class TooManySkippedError(UserError):
 class StepGuard:
     """Decide whether to take a step, with the same answer in all processes.
 
-    A step that is skipped leaves no trace in parameters, buffers (running statistics) and optimizer.
+    A skipped step changes no parameter, buffer (running statistics) or optimizer state.
 
     Args:
         model: in training, not its DDP wrapper.
-        max_skipped: steps skipped in a row after which `TooManySkippedError` is raised.
-        drop_distill: take the step without the distillation losses where only those are not finite.
+        max_skipped: number of consecutive skipped steps after which `TooManySkippedError` is raised.
+        drop_distill: if only distillation losses are NaN or Inf, take the step without them.
     """
 
     def __init__(self, model: nn.Module, max_skipped: int = 10, drop_distill: bool = False):
@@ -69,9 +69,9 @@ class StepGuard:
         """Return whether to take the step; call this after the gradients are unscaled.
 
         Args:
-            losses: what `judge_losses` returned.
-            scaler: as long as its scale is 1 or more, an overflow of float16 is its own matter: it leaves the step
-                out and lowers the scale.
+            losses: the result of `judge_losses`.
+            scaler: the loss scaler. While its scale is 1 or more, it handles an overflow of float16 itself: it skips
+                the update and lowers the scale.
         """
         parameters = [(n, p) for n, p in self.model.named_parameters() if p.grad is not None]
         if not parameters:
@@ -96,7 +96,7 @@ class StepGuard:
         return {"skipped": self.skipped, "in_a_row": self.in_a_row, "dropped": self.dropped}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the counts."""
         self.skipped, self.in_a_row, self.dropped = (int(state[k]) for k in ("skipped", "in_a_row", "dropped"))
 
     def _skip(self, found: str) -> None:
@@ -119,7 +119,7 @@ class StepGuard:
                 buffer.copy_(copy)
 
     def _report(self, found: str, done: str) -> None:
-        """Log what each process found, in the main process; all processes must call this."""
+        """Log what each process found. All processes must call this; the main process logs."""
         iteration = get_event_storage().iter
         text = f"{found}, not finite; images: {', '.join(map(str, self._images)) or 'unknown'}" if found else ""
         for rank, line in enumerate(comm.gather(text)):
@@ -128,7 +128,7 @@ class StepGuard:
         logger.warning(f"iteration {iteration}: {done}")
 
     def _agree(self, *flags: bool) -> list[bool]:
-        """Return for each flag whether any process has set it."""
+        """Return, for each flag, whether any process set it."""
         if comm.get_world_size() == 1:
             return list(flags)
         device = next(self.model.parameters()).device

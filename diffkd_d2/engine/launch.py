@@ -1,4 +1,4 @@
-"""Start the processes of a run, join them, and end them alike."""
+"""Start the processes of a run, join their group, and end them together."""
 
 import gc
 import os
@@ -24,7 +24,7 @@ from .weights import claim_output_folder
 
 
 def check_gpus(wanted: int, machines: int = 1) -> None:
-    """Check `--num-gpus` before any process is started; 1 on a machine without a GPU means its CPU.
+    """Check `--num-gpus` before any process is started; without a GPU, 1 means the CPU.
 
     Raises:
         UserError: if more GPUs are asked for than there are, or several machines without GPUs.
@@ -55,10 +55,10 @@ def set_up(cfg: DictConfig, args: Namespace) -> None:
 
 
 def make_output_dir(path: str) -> None:
-    """Make the folder of a run where it is not there.
+    """Create the output folder of a run if it does not exist.
 
     Raises:
-        UserError: if it cannot be one, or nothing can be written into it.
+        UserError: if the path cannot be a folder, or the folder is not writable.
     """
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def make_output_dir(path: str) -> None:
 
 
 def join_torchrun() -> None:
-    """Join the process group that torchrun describes in the environment: nccl on GPUs, gloo without."""
+    """Join the process group that torchrun describes in the environment: nccl on GPUs, otherwise gloo."""
     local_rank, local_world = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     use_cuda = torch.cuda.device_count() >= local_world
     if use_cuda:
@@ -87,11 +87,11 @@ def join_torchrun() -> None:
 
 
 def leave_group() -> None:
-    """End the process group, with its threads; the other processes need not be at their end.
+    """End the process group and its threads; the other processes may still be running.
 
-    gloo's thread lets go of a collective's tensors after the collective has returned. Where Python is already ending by
-    then, the whole process aborts (exit code -6), and torchrun or SLURM takes a finished run for a failed one. A thread
-    ends with the last reference to its group, and Detectron2 holds two.
+    gloo's thread frees a collective's tensors after the collective has returned. If Python is already shutting down by
+    then, the process aborts (exit code -6), and torchrun or SLURM takes a finished run for a failed one. The thread
+    ends when the last reference to its group is gone, and Detectron2 holds two.
     """
     comm._LOCAL_PROCESS_GROUP = None
     comm._get_global_gloo_group.cache_clear()
@@ -100,9 +100,9 @@ def leave_group() -> None:
 
 
 def launch(main: Callable[[Namespace], None], args: Namespace) -> None:
-    """Run `main(args)` in each process: those that torchrun started, or one for each of `--num-gpus`.
+    """Run `main(args)` in each process: those that torchrun started, or one per GPU of `--num-gpus`.
 
-    A UserError in any of them becomes one line and exit code 2; SIGTERM reaches all of them.
+    A UserError in any process becomes one line and exit code 2. SIGTERM is passed on to all processes.
 
     Args:
         main: a function at the top of its module, so that other processes can import it.
@@ -130,7 +130,7 @@ def launch(main: Callable[[Namespace], None], args: Namespace) -> None:
 
 
 def _run(main: Callable[[Namespace], None], args: Namespace) -> None:
-    """Call `main`; where all processes end alike, at the end or on SIGTERM, leave their group."""
+    """Call `main`. When all processes end together, at the end or on SIGTERM, leave their group."""
     code = 0
     try:
         with one_line_errors():

@@ -1,4 +1,4 @@
-"""Data loaders: built with errors of one line, and compared with the model that they feed."""
+"""Build data loaders with one-line errors, and compare their channel order with the model's."""
 
 import os
 from typing import Any
@@ -15,8 +15,8 @@ def build_loader(node: DictConfig) -> Any:
     """Instantiate a data loader.
 
     Raises:
-        UserError: if a dataset is unknown, its files are not there (the line names the folder and the variable), or
-            a package is missing that reads it.
+        UserError: if a dataset is unknown, its files are missing (the line names the folder and the variable), or a
+            package that reads it is missing.
     """
     root = os.environ.get("DETECTRON2_DATASETS", "datasets")
     try:
@@ -26,7 +26,7 @@ def build_loader(node: DictConfig) -> Any:
         raise UserError(f"dataset: {where} is not there (DETECTRON2_DATASETS is '{root}')") from error
     except ModuleNotFoundError as error:  # Detectron2 reads Cityscapes' polygons with shapely
         raise UserError(f"dataset: its loader needs {error.name}: pip install {error.name}") from error
-    except AssertionError as error:  # Detectron2's loaders say so where files must be made first
+    except AssertionError as error:  # Detectron2's loaders assert that prepared files exist
         raise UserError(f"dataset: {error} (DETECTRON2_DATASETS is '{root}')") from error
     except KeyError as error:
         if "is not registered" not in str(error):
@@ -36,13 +36,13 @@ def build_loader(node: DictConfig) -> Any:
 
 
 def check_image_format(node: DictConfig, model: nn.Module) -> None:
-    """Compare the channel order that the loader reads with the model's; a model that states none gets the loader's.
+    """Compare the channel order of the loader with the model's. If the model states none, set the loader's.
 
     Raises:
-        UserError: where they differ.
+        UserError: if they differ.
     """
     wanted, read = getattr(model, "input_format", None), OmegaConf.select(node, "mapper.image_format")
     if wanted and read and wanted != read:
         raise UserError(f"the model wants {wanted} images, mapper.image_format is {read}")
-    if read and not wanted:  # FCOS, SemanticSegmentor: a teacher needs to know in which order its inputs come
+    if read and not wanted:  # FCOS, SemanticSegmentor: a teacher must know its input order
         model.input_format = read

@@ -1,4 +1,4 @@
-"""Parameter groups, and the learning rate that fits the batch."""
+"""Build parameter groups, and scale the learning rate to the batch size."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from .build import build
 
 
 def build_optimizer(cfg: DictConfig, model: DistilledModel) -> torch.optim.Optimizer:
-    """Return the optimizer of a config, with the distillers in groups of their own.
+    """Return the optimizer of a config, with separate groups for the distillers.
 
-    Where `optimizer.params` is `distill_optimizer_params`, that makes the groups. Any other, such as a project's, is
-    called with the student alone, under the student's own names, so that learning rates by module are the project's.
+    If `optimizer.params` is `distill_optimizer_params`, it makes the groups. Any other function, such as a project's,
+    is called with the student alone under its own names, so that it can set learning rates per module.
     """
     params = cfg.optimizer.params
     target = params.get("_target_")
@@ -39,13 +39,13 @@ def distill_optimizer_params(
     weight_decay_norm: float | None = None,
     weight_decay_bias: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the groups of the student and of the distillers, the latter with a learning rate of their own.
+    """Return the groups of student and distillers; the distillers have their own learning rate.
 
     Args:
         model: student and points; the teacher is frozen and in no group.
         base_lr: learning rate of the student.
-        distiller_lr_factor: the distillers' learning rate over the student's.
-        weight_decay_norm: weight decay of normalisation layers; None: the optimizer's.
+        distiller_lr_factor: the distillers' learning rate relative to the student's.
+        weight_decay_norm: weight decay of normalisation layers. If None, the optimizer's.
         weight_decay_bias: the same for biases.
     """
     decays = dict(weight_decay_norm=weight_decay_norm, weight_decay_bias=weight_decay_bias)
@@ -57,13 +57,13 @@ def distill_optimizer_params(
 
 
 def scale_learning_rate(cfg: DictConfig) -> str:
-    """Scale `optimizer.lr` to the batch where `train.lr_reference_batch` asks for it; return how, as words.
+    """Scale `optimizer.lr` to the batch size if `train.lr_reference_batch` is set; return a description.
 
-    The batch is that of a step over all processes and accumulated batches. Without the option nothing is scaled:
-    the number of GPUs alone changes neither the learning rate nor the batch.
+    The batch size counts the images of an update, over all processes and accumulated batches. Without the option
+    nothing is scaled, and the number of GPUs changes neither learning rate nor batch size.
 
     Raises:
-        UserError: if `train.accumulate` is below 1, or the batch to scale to is not in the config.
+        UserError: if `train.accumulate` is below 1, or the config states no learning rate or batch size to scale.
     """
     images, reference, given = images_per_step(cfg), cfg.train.lr_reference_batch, OmegaConf.select(cfg, "optimizer.lr")
     if not reference:
@@ -75,7 +75,7 @@ def scale_learning_rate(cfg: DictConfig) -> str:
 
 
 def images_per_step(cfg: DictConfig) -> int | None:
-    """Return how many images one update of the weights sees; None where the loader does not say."""
+    """Return the number of images per update. If the config does not state it, return None."""
     if cfg.train.accumulate < 1:
         raise UserError(f"train.accumulate is {cfg.train.accumulate}, expected at least 1")
     batch = OmegaConf.select(cfg, "dataloader.train.total_batch_size")
@@ -83,19 +83,19 @@ def images_per_step(cfg: DictConfig) -> int | None:
 
 
 def settings_that_differ(groups: list[dict[str, Any]], saved: list[dict[str, Any]]) -> list[str]:
-    """Compare the settings of an optimizer's groups, as the config has them, with those in a checkpoint.
+    """Compare the config's settings of optimizer groups with those in a checkpoint.
 
     Args:
         groups: `param_groups` of the optimizer before it is restored.
-        saved: those of the checkpoint, as many.
+        saved: `param_groups` of the checkpoint, of equal number.
 
     Returns:
-        for each setting with differences words such as "lr 0.01 (config: 0.02)", each pair of values once.
+        texts such as "lr 0.01 (config: 0.02)", one for each different pair of values.
     """
     found: dict[str, None] = {}
     for ours, theirs in zip(groups, saved, strict=False):
         for name, value in ours.items():
-            # The schedule moves `lr`; what it starts from is `initial_lr`, which a new optimizer has not yet.
+            # The schedule changes `lr`; `initial_lr`, which a new optimizer does not have yet, is its start.
             before = theirs.get("initial_lr", theirs.get("lr")) if name == "lr" else theirs.get(name, value)
             if name not in ("params", "initial_lr") and _plain(before) != _plain(value):
                 found[f"{name} {before} (config: {value})"] = None

@@ -1,4 +1,4 @@
-"""What the command line asks for: a config, lazy or YAML, with another teacher and another method."""
+"""Combine the command line's config (lazy or YAML), teacher and method into one config."""
 
 from .. import _detectron2  # noqa: F401
 
@@ -24,17 +24,17 @@ DEFAULT_METHOD = "diffkd"
 
 
 def configure(args: Namespace) -> DictConfig:
-    """Return the config of a command line; `args` are those of `engine.config.argument_parser`.
+    """Return the config of a command line; `args` come from `engine.config.argument_parser`.
 
-    Overrides such as `SOLVER.MAX_ITER 90000` are Detectron2's and go into the YAML; `key=value` come last.
+    Overrides such as `SOLVER.MAX_ITER 90000` change the YAML config; `key=value` overrides are applied last.
 
     Raises:
-        UserError: if a file, a name, a key or a value does not exist or fit.
+        UserError: if a file, name or key does not exist, or a value does not fit.
     """
     capitals, ours = split_overrides(args.opts)
     if is_yaml(args.config_file):
         cfg = from_project(args.config_file, args.project, capitals)
-        args.config_file = find_yaml(args.config_file)[0]  # whose text the log shows
+        args.config_file = find_yaml(args.config_file)[0]  # the log shows the text of this file
     elif capitals or args.project:
         what = f"'{capitals[0]}'" if capitals else "--project"
         raise UserError(f"{what} goes with a YAML config; {args.config_file} is a LazyConfig, which takes key=value")
@@ -49,12 +49,12 @@ def configure(args: Namespace) -> DictConfig:
 
 
 def is_yaml(path: str) -> bool:
-    """Whether a config is one of Detectron2's YAML configs, by its name."""
+    """Return whether the file name is that of a YAML config."""
     return Path(path).suffix in (".yaml", ".yml")
 
 
 def split_overrides(opts: list[str]) -> tuple[list[str], list[str]]:
-    """Return Detectron2's overrides, keys in capitals each with a value, and ours, `key=value`.
+    """Split overrides into Detectron2's (a key in capitals and a value) and ours (`key=value`).
 
     Raises:
         UserError: if a key in capitals has no value.
@@ -74,16 +74,16 @@ def split_overrides(opts: list[str]) -> tuple[list[str], list[str]]:
 
 
 def teacher_node(config: str, weights: str | None = None, project: str | None = None) -> DictConfig:
-    """Return the node of a teacher: the model of a config, with its weights.
+    """Return the config node of a teacher: a config's model with its weights.
 
     Args:
         config: a LazyConfig, a YAML file, or a name in Detectron2's zoo.
-        weights: a checkpoint; None: the zoo's for a name in the zoo; of a YAML file its MODEL.WEIGHTS; of a LazyConfig
-            what its training left in `train.output_dir`, else what it says by `teacher = dict(weights=...)`.
-        project: the Python file of the YAML's project.
+        weights: a checkpoint. If None: for a name in the zoo, the zoo's weights; for a YAML file, its MODEL.WEIGHTS;
+            for a LazyConfig, the final checkpoint in `train.output_dir`, or its `teacher = dict(weights=...)`.
+        project: the Python file of the YAML config's project.
 
     Raises:
-        UserError: if there is no such config, or nothing says which weights.
+        UserError: if the config does not exist, or no weights are known.
     """
     if is_yaml(config):
         model = L(yaml_model)(config=config, opts=[], extend=[], project=project)
@@ -109,7 +109,7 @@ def _lazy_zoo_teacher(config: str, weights: str | None) -> DictConfig:
 def _zoo_weights(config: str) -> str | None:
     try:
         return model_zoo.get_checkpoint_url(config)
-    except RuntimeError:  # a config of the zoo that nobody trained
+    except RuntimeError:  # a config of the zoo without published weights
         return None
 
 
@@ -125,7 +125,7 @@ def _require(weights: str | None, config: str) -> str:
 
 
 def _choose_method(cfg: DictConfig, method: str | None) -> None:
-    """Put the method in the place of the config's points; without one, DiffKD where a teacher has no points."""
+    """Replace the config's points by the method's. If there is a teacher but no method and no points, use DiffKD."""
     has_teacher = bool(cfg.model.get("teacher"))
     if method is None and has_teacher and not cfg.model.get("points"):
         method = DEFAULT_METHOD
@@ -133,6 +133,9 @@ def _choose_method(cfg: DictConfig, method: str | None) -> None:
         return
     if method != ALONE:
         find_recipes(method)
+        if not has_teacher:
+            note = f"--method {method} does nothing without --teacher: the student trains alone"
+            cfg.notes = [*cfg.get("notes", []), note]
     if method == ALONE or not has_teacher:
         cfg.model.teacher, cfg.model.points = None, []
     else:

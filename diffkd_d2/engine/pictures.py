@@ -1,4 +1,4 @@
-"""Pictures of a run at work, for TensorBoard: the denoising strip, and what teacher and student predict."""
+"""Pictures of a run for TensorBoard: the denoising strip, and predictions of teacher and student."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,14 +23,14 @@ IGNORED = 255  # Detectron2's label for no class
 
 
 class PictureHook(HookBase):
-    """Put pictures of the first batch into the event storage, from which Detectron2's TensorBoard writer takes them.
+    """Put pictures of the first batch into the event storage, for Detectron2's TensorBoard writer.
 
-    The training is the same with and without this hook.
+    The hook does not change the training.
 
     Args:
         model: the model in training, not its DDP wrapper.
         period: iterations between two pictures; 0: none.
-        names: of the classes; what has none is named by its number.
+        names: class names; a class without a name is shown by its number.
     """
 
     def __init__(self, model: DistilledModel, period: int, names: Sequence[str] = ()):
@@ -39,7 +39,7 @@ class PictureHook(HookBase):
         self._handle: Any = None
 
     def before_train(self) -> None:
-        """Wait for the first batch that the model is called with."""
+        """Register a hook that keeps the first batch."""
         if self.period:
             self._handle = self.model.register_forward_pre_hook(self._keep)
 
@@ -48,7 +48,7 @@ class PictureHook(HookBase):
         self._handle.remove()
 
     def after_step(self) -> None:
-        """Draw, where it is time."""
+        """Draw the pictures if it is time."""
         if not self.period or (self.trainer.iter + 1) % self.period or self._batch is None:
             return
         storage = self.trainer.storage
@@ -63,14 +63,14 @@ class PictureHook(HookBase):
 
 
 def rgb_images(batch: Any, model: nn.Module, count: int = IMAGES) -> list[np.ndarray]:
-    """Return the first images of a batch, RGB (H, W, 3) uint8, whatever channel order the model takes."""
+    """Return the first images of a batch as RGB (H, W, 3) uint8, for either channel order of the model."""
     images = batch["image"] if isinstance(batch, dict) else [x["image"] for x in batch]
     arrays = [image.cpu().numpy().transpose(1, 2, 0).clip(0, 255).astype(np.uint8) for image in images[:count]]
     return [a if getattr(model, "input_format", "BGR") == "RGB" else a[:, :, ::-1] for a in arrays]
 
 
 def predictions(model: DistilledModel, batch: Any, names: Sequence[str]) -> np.ndarray | None:
-    """Return a BGR picture of ground truth, teacher and student, or None where they predict no boxes or label maps."""
+    """Return a BGR picture of ground truth, teacher and student, or None if they predict no boxes or label maps."""
     if isinstance(batch, dict):
         return None
     batch = batch[:IMAGES]
@@ -107,12 +107,12 @@ DRAWN = {"instances": _draw_instances, "sem_seg": _draw_sem_seg}
 
 
 def _named(names: Sequence[str], count: int) -> list[str]:
-    """Return names of at least so many classes, numbers where there is no name."""
+    """Return at least `count` names, using numbers for classes without a name."""
     return [*names, *map(str, range(len(names), count))]
 
 
 def _boxes(instances: Any) -> list[Box]:
-    """Return the boxes of a ground truth, or those of a prediction with a score above the threshold."""
+    """Return ground-truth boxes, or predicted boxes with a score above the threshold."""
     if instances.has("gt_boxes"):
         corners, labels = instances.gt_boxes.tensor, instances.gt_classes
         scores: list[float | None] = [None] * len(labels)

@@ -1,4 +1,4 @@
-"""What `--dry-run` prints: all that a run is about to do, and what one step of it costs."""
+"""The plan that `--dry-run` prints: what the run will do, and what one step costs."""
 
 import logging
 import resource
@@ -31,10 +31,9 @@ def log_plan(
     checked: Checked,
     start_iter: int,
 ) -> None:
-    """Log the plan; run one batch forward and backward for it, after which the model is as before.
+    """Log the plan; run one batch forward and backward for it, and restore the model.
 
-    What has been logged before is not repeated: the recipe with schedule and optimizer, and what of the weights was
-    loaded.
+    The plan does not repeat earlier log lines: the recipe with schedule and optimizer, and the loaded weights.
 
     Args:
         cfg: the run's config.
@@ -68,7 +67,7 @@ def _millions(part: nn.Module) -> str:
 
 
 def _data(loader: Any) -> list[str]:
-    """Return lines: images, objects per class, and what was left out of the files."""
+    """Return lines on images, objects per class, and records that were left out."""
     records = getattr(loader, "records", None)
     if records is None:
         dataset: Any = getattr(loader, "dataset", None)
@@ -104,7 +103,7 @@ def _window(cfg: DictConfig, model: DistilledModel) -> str:
 
 
 def _cost(cfg: DictConfig, model: DistilledModel, batches: Iterable[Any]) -> str:
-    """Return time and peak memory of one forward and backward pass, after one to warm up."""
+    """Return time and peak memory of one forward and backward pass, after one pass as warm-up."""
     batch, device = next(iter(batches)), torch.device(cfg.train.device)
     dtype = DTYPES.get(cfg.train.amp.dtype)
     for _ in range(2):

@@ -17,7 +17,7 @@ EXIT_CODE = 128 + signal.SIGTERM  # 143, a shell's code for a process that SIGTE
 
 
 def pass_on_sigterm() -> None:
-    """Make a process that started others with `launch` forward SIGTERM to them and wait for them."""
+    """Make a process that started others with `launch` forward SIGTERM to them."""
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         for child in multiprocessing.active_children():
@@ -27,14 +27,14 @@ def pass_on_sigterm() -> None:
 
 
 class PreemptionHook(HookBase):
-    """End the run with a checkpoint and `EXIT_CODE` after the iteration in which any process receives SIGTERM.
+    """After any process receives SIGTERM, finish the iteration, write a checkpoint and exit with `EXIT_CODE`.
 
-    Register it behind the periodic checkpointer and the learning-rate schedule. During an evaluation the checkpoint
-    is the one of its iteration, and the run ends after the next iteration.
+    Register this hook after the periodic checkpointer and the learning-rate schedule. If SIGTERM arrives during an
+    evaluation, the run ends after the next iteration.
 
     Args:
         checkpointer: writes `model_<iteration>.pth`.
-        device: on which the processes agree.
+        device: device of the collective by which the processes agree.
     """
 
     def __init__(self, checkpointer: Any, device: torch.device | str):
@@ -43,7 +43,7 @@ class PreemptionHook(HookBase):
         self._before: Any = None
 
     def before_train(self) -> None:
-        """Install the signal handler; only the main thread can."""
+        """Install the signal handler, if this is the main thread."""
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGTERM, self._ask)
 
@@ -54,7 +54,7 @@ class PreemptionHook(HookBase):
         name = f"model_{self.trainer.iter:07d}"
         if not self.checkpointer.get_checkpoint_file().endswith(f"{name}.pth") or not comm.is_main_process():
             self.checkpointer.save(name, iteration=self.trainer.iter)
-        comm.synchronize()  # wait until the file is complete: a process that exits ends the others
+        comm.synchronize()  # wait for the complete file: the first process that exits ends the others
         if comm.is_main_process():
             print(f"SIGTERM: checkpoint {name}.pth is written; go on with --resume", file=sys.stderr)
         sys.exit(EXIT_CODE)

@@ -1,4 +1,4 @@
-"""Whatever can be known before the first step is checked before it: `preflight` is the list."""
+"""Check a run before its first step; `preflight` lists the checks."""
 
 import itertools
 import logging
@@ -24,24 +24,24 @@ logger = logging.getLogger(__name__)
 
 
 class Checked(NamedTuple):
-    """What the checks leave for the run."""
+    """Results of the checks that the run uses."""
 
     batches: Iterable[Any]
-    """What to train on, see `check_points`."""
+    """The training batches; see `check_points`."""
     maps: dict[str, list[Variance]]
-    """By the name of the point, what its distiller gets of the teacher."""
+    """Point name -> variances of the teacher's maps that its distiller gets."""
     classes: ClassLists
     """The classes of the data, for the checkpoint."""
 
 
 def preflight(cfg: DictConfig, model: DistilledModel, loader: Any, test_sets: Sequence[EvaluationSet]) -> Checked:
-    """Check, before the first step, all that can be known of a run whose parts are built; here is the list.
+    """Run all checks that come after the parts of a run are built and before its first step.
 
     Args:
-        cfg: the run's config, whose values `schema.py` has checked when it was loaded.
+        cfg: the run's config; `schema.py` checked its values when it was loaded.
         model: student, teachers and points.
-        loader: of the training data, which has been looked at when it was built (`data/loaders.py`).
-        test_sets: loaders and evaluators, which have been tried when they were built (`evaluators.py`).
+        loader: loader of the training data, which was checked when it was built (`data/loaders.py`).
+        test_sets: loaders and evaluators, which were tried when they were built (`evaluators.py`).
 
     Raises:
         UserError: from the first check that fails.
@@ -65,7 +65,7 @@ def check_window(cfg: DictConfig, has_points: bool) -> None:
     """Compare the window of the KD loss with the length of the run.
 
     Raises:
-        UserError: if the window is empty, or begins when the run has ended.
+        UserError: if the window is empty, or begins after the end of the run.
     """
     start, warm_up, stop = cfg.distill.start_iter, cfg.distill.warmup_iters, cfg.distill.stop_iter
     if stop is not None and stop <= start:
@@ -82,7 +82,7 @@ def check_weights(model: DistilledModel) -> None:
     """Check the weight of each point.
 
     Raises:
-        UserError: if one is negative or no number; 0 is a warning.
+        UserError: if a weight is negative, NaN or Inf. A weight of 0 gives a warning.
     """
     point: Any
     for point in model.points:
@@ -93,15 +93,15 @@ def check_weights(model: DistilledModel) -> None:
 
 
 def check_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
-    """Run the first batch without a gradient, so that a pair that does not fit ends the run before it starts.
+    """Run the first batch without gradients, so that a pair that does not fit stops the run before training.
 
-    The teachers run to their end, as they do not in training. The state of the random generators, the buffers of the
-    model and the running normalizer of Detectron2's dense detectors are as before.
+    Unlike in training, the teachers run to their end. The random generators, the model's buffers and the running
+    normalizer of Detectron2's dense detectors are restored.
 
     Returns:
-        what to train on: a loader that can start at any position stays as it is; other loaders continue from the batch
-        after the first. (Restarting them would lose AspectRatioGroupedDataset's half-filled groups, and v0.6 then
-        never yields again.)
+        the training batches. A loader that can start at any position is returned as it is; other loaders continue from
+        the batch after the first, since restarting them would lose AspectRatioGroupedDataset's half-filled groups (v0.6
+        then never yields again).
 
     Raises:
         UserError: from the first point that does not fit.
@@ -116,7 +116,7 @@ def check_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
 
 
 def warn_of_random_weights(init_checkpoint: str, student: nn.Module) -> None:
-    """Warn where a student without `train.init_checkpoint` has frozen parameters: they stay as they were drawn."""
+    """Warn if a student without `train.init_checkpoint` has frozen parameters, which then stay random."""
     frozen = sum(p.numel() for p in student.parameters() if not p.requires_grad)
     if frozen and not init_checkpoint:
         logger.warning(

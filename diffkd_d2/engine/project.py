@@ -1,4 +1,4 @@
-"""A YAML config, with a project's Python file or without one, as the config that everything else uses."""
+"""Turn a YAML config, with or without a project's Python file, into a config of `train_net.py`."""
 
 from .. import _detectron2  # noqa: F401
 
@@ -31,7 +31,7 @@ from ..modeling.project_file import is_own, project_trainer
 from ..modeling.yaml_model import read_cfg, yaml_model
 from .defaults import distill_defaults, train_defaults
 
-# Methods of a Trainer that train_net.py does not call; a project that has its own is told so.
+# Methods of a Trainer that train_net.py does not call; the log names those that a project overrides.
 NOT_CALLED = ("run_step", "train", "test", "build_hooks", "build_writers", "resume_or_load", "test_with_TTA")
 
 
@@ -40,17 +40,17 @@ def from_project(
 ) -> DictConfig:
     """Return model, dataloader, evaluator, optimizer, lr_multiplier, train and distill of a YAML config.
 
-    What is Detectron2's own (dataset dicts, mapper, sampler) becomes nodes that resume exactly; what a project's
-    Trainer builds itself is called as it is, and resumes as in Detectron2. `notes` holds what is not honoured.
+    Detectron2's own parts (dataset dicts, mapper, sampler) become nodes that resume exactly. Parts that a project's
+    Trainer builds itself resume as in Detectron2. `notes` lists settings that are not used.
 
     Args:
         config: path of a YAML file, or a name in Detectron2's zoo.
-        project: the project's Python file, which runs: see `project_file.py`.
+        project: the project's Python file, which is executed; see `project_file.py`.
         opts: alternating keys and values that override the YAML.
-        extend: dotted names of functions that add keys, where there is no project file.
+        extend: dotted names of functions that add config keys, if there is no project file.
 
     Raises:
-        UserError: if a file is not there, is not plain data, or a key or value does not fit.
+        UserError: if a file is missing or not plain data, or a key or value does not fit.
     """
     register_shapes()
     source = dict(config=config, opts=list(opts), extend=list(extend), project=project)
@@ -71,12 +71,12 @@ def from_project(
 
 
 def training_cfg(**source: Any) -> CfgNode:
-    """Return the CfgNode of a source, scaled to the number of processes if SOLVER.REFERENCE_WORLD_SIZE asks for it."""
+    """Return the CfgNode of a source, scaled to the number of processes if SOLVER.REFERENCE_WORLD_SIZE is set."""
     return DefaultTrainer.auto_scale_workers(read_cfg(**source), comm.get_world_size())
 
 
 def yaml_mapper(is_train: bool, image_format: str, instance_mask_format: str, **source: Any) -> DatasetMapper:
-    """Return the mapper that Detectron2 makes of a YAML config, with another channel order or mask format if asked."""
+    """Return Detectron2's mapper for a YAML config, with the given channel order and mask format."""
     options = DatasetMapper.from_config(read_cfg(**source), is_train)
     options.update(image_format=image_format, instance_mask_format=instance_mask_format)
     return DatasetMapper(**options)
@@ -94,23 +94,23 @@ def yaml_sampler(dataset: list[dict], **source: Any) -> torch.utils.data.Sampler
 
 
 def project_train_loader(total_batch_size: int, num_workers: int, **source: Any) -> Any:
-    """Return what the project's `build_train_loader` returns."""
+    """Call the project's `build_train_loader`."""
     cfg = training_cfg(**source)
     cfg.SOLVER.IMS_PER_BATCH, cfg.DATALOADER.NUM_WORKERS = total_batch_size, num_workers
     return project_trainer(source["project"]).build_train_loader(cfg)
 
 
 def project_test_loader(dataset_name: str, num_workers: int, **source: Any) -> Any:
-    """Return what the project's `build_test_loader` returns for one test set."""
+    """Call the project's `build_test_loader` for one test set."""
     cfg = read_cfg(**source)
     cfg.DATALOADER.NUM_WORKERS = num_workers
     return project_trainer(source["project"]).build_test_loader(cfg, dataset_name)
 
 
 def project_evaluator(dataset_name: str, output_dir: str, **source: Any) -> DatasetEvaluator:
-    """Return what the project's `build_evaluator` returns for one test set.
+    """Call the project's `build_evaluator` for one test set.
 
-    COCO's evaluation is done by pycocotools: the C++ part gives the same numbers faster, but is not always there.
+    COCO evaluation uses pycocotools, since Detectron2's faster C++ implementation is not always installed.
     """
     cfg = read_cfg(**source)
     cfg.OUTPUT_DIR = output_dir
@@ -122,10 +122,10 @@ def project_evaluator(dataset_name: str, output_dir: str, **source: Any) -> Data
 
 
 def project_optimizer(params: dict[str, nn.Module], lr: float, **source: Any) -> torch.optim.Optimizer:
-    """Return the optimizer that Detectron2, or the project's `build_optimizer`, makes for `params["model"]`."""
+    """Return the optimizer of Detectron2's or the project's `build_optimizer` for `params["model"]`."""
     cfg = training_cfg(**source)
     cfg.SOLVER.BASE_LR = lr
-    if _clips_all(cfg):  # done by train.clip_norm, for the student and for the distillers apart
+    if _clips_all(cfg):  # train.clip_norm does it, for student and distillers separately
         cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
     return project_trainer(source["project"]).build_optimizer(cfg, params["model"])
 
@@ -150,7 +150,7 @@ class Table(ParamScheduler):
     """A schedule given by its value at each iteration.
 
     Args:
-        values: at iterations 0, 1, ...
+        values: values at iterations 0, 1, ...
     """
 
     def __init__(self, values: list[float]):
@@ -186,7 +186,7 @@ def _dataloader(cfg: CfgNode, trainer: type[DefaultTrainer], source: dict[str, A
 
 
 def _detectron2s_train_loader(cfg: CfgNode, source: dict[str, Any]) -> DictConfig:
-    """Return the loader as a node of Detectron2's own parts, which `data/loaders.py` makes resumable."""
+    """Return a node of Detectron2's own loader, which `data/loaders.py` makes resumable."""
     dataset = L(get_detection_dataset_dicts)(
         names=list(cfg.DATASETS.TRAIN),
         filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS,
@@ -237,13 +237,13 @@ def _train(cfg: CfgNode) -> DictConfig:
 
 
 def _clips_all(cfg: CfgNode) -> bool:
-    """Whether a project clips the norm of all gradients together, as Mask2Former does; Detectron2 clips each alone."""
+    """Return whether a project clips the full model's gradient (Mask2Former); Detectron2 clips each gradient."""
     clip = cfg.SOLVER.CLIP_GRADIENTS
     return clip.ENABLED and clip.CLIP_TYPE == "full_model"
 
 
 def _notes(cfg: CfgNode, trainer: type[DefaultTrainer], project: str | None) -> list[str]:
-    """Return what the log says about the YAML: what is not honoured, and what resumes less exactly."""
+    """Return notes for the log on settings that are not used and parts that do not resume exactly."""
     notes = []
     if cfg.TEST.AUG.ENABLED:
         notes.append("TEST.AUG.ENABLED is not honoured: no test-time augmentation")

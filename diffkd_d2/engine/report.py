@@ -1,4 +1,4 @@
-"""What a run is about to do, in the log: learning rate, batch, length, schedule, parameters."""
+"""Log the recipe of a run: learning rate, batch, length, schedule, parameters."""
 
 import importlib.util
 import logging
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def build_writers(output_dir: str, max_iter: int) -> list[EventWriter]:
-    """Return Detectron2's default writers; without TensorBoard where it is not installed, with a word on it."""
+    """Return Detectron2's default writers. If TensorBoard is not installed, log that and leave its writer out."""
     if importlib.util.find_spec("tensorboard") is not None:
         return default_writers(output_dir, max_iter)
     logger.warning("no events for TensorBoard are written: pip install tensorboard")
@@ -26,14 +26,14 @@ def build_writers(output_dir: str, max_iter: int) -> list[EventWriter]:
 
 
 def log_recipe(cfg: DictConfig, learning_rate: str, loader: Any, model: DistilledModel, schedule: Any) -> None:
-    """Log the block.
+    """Log the block `Recipe`.
 
     Args:
         cfg: the run's config.
-        learning_rate: from `scale_learning_rate`.
-        loader: of the training images; one that has `dataset` and `augmentation` says more.
+        learning_rate: text from `scale_learning_rate`.
+        loader: loader of the training data; `dataset` and `augmentation` are used if it has them.
         model: student, teachers and points.
-        schedule: of the learning rate, a function of the fraction done.
+        schedule: factor on the learning rate as a function of the fraction of the run.
     """
     images, world, accumulate = images_per_step(cfg), comm.get_world_size(), cfg.train.accumulate
     batch = "as the loader has it"
@@ -80,7 +80,7 @@ def _regularisation_words(cfg: DictConfig, student: nn.Module) -> str:
 
 
 def log_parameters(model: DistilledModel, optimizer: torch.optim.Optimizer) -> None:
-    """Log, per part of the model, how many parameters it has and how many are in the optimizer, and its groups."""
+    """Log the number of parameters of student and distillers, those in the optimizer, and the optimizer's groups."""
     in_optimizer = {id(p) for group in optimizer.param_groups for p in group["params"]}
     for name, part in (("student", model.student), ("distillers", model.points)):
         params = list(part.parameters())

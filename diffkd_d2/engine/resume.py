@@ -1,4 +1,4 @@
-"""What makes a resumed run equal to the uninterrupted one: random numbers by position, the writers' memory."""
+"""Hooks that make a resumed run equal to the uninterrupted one: random numbers by position, the writers' state."""
 
 import json
 import os
@@ -18,22 +18,23 @@ from torch import nn
 from ..data.stream import derive_seed
 from .evaluation import EvalHook
 
-WINDOW = 20  # over which Detectron2's writers smooth
+WINDOW = 20  # iterations over which Detectron2's writers smooth
 LONGEST = 1000
 CLOCK = {"time", "data_time", "eta_seconds", "rank_data_time"}
 
 
 class PositionHook(HookBase):
-    """Puts the loader where the run stands, and seeds each step by its iteration.
+    """Move the loader to the run's position, and seed each step by its iteration.
 
-    The noise and time steps of the diffusion, the sampling of proposals and dropout are so functions of the seed, the
-    iteration and the process; no state of a generator has to be kept. The seed itself is kept in the checkpoint,
-    so that a run whose seed was drawn goes on with it.
+    Noise and time steps of the diffusion, sampled proposals and dropout are therefore functions of the seed, the
+    iteration and the process, and no generator state has to be stored. The checkpoint holds the seed, so that a run
+    with a random seed continues with it.
 
     Args:
-        loader: a `PositionedLoader` or `TrainImageLoader`; one without `seed` and `start` begins anew on resume.
-        seed: of the run, the same in all processes.
-        batches_per_step: how many batches an iteration takes.
+        loader: a `PositionedLoader` or `TrainImageLoader`; one without `seed` and `start` starts from its beginning on
+            resume.
+        seed: seed of the run, the same in all processes.
+        batches_per_step: number of batches per iteration.
     """
 
     def __init__(self, loader: Any, seed: int, batches_per_step: int = 1):
@@ -54,12 +55,12 @@ class PositionHook(HookBase):
         return {"seed": self.seed}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Take over the seed of the run that is resumed."""
+        """Use the seed of the resumed run."""
         self.seed = int(state["seed"])
 
 
 class NormalizerHook(HookBase):
-    """Keeps the running number of foreground anchors by which Detectron2's dense detectors divide their losses.
+    """Keep the running number of foreground anchors by which Detectron2's dense detectors divide their losses.
 
     It is a plain attribute of the model, so no `state_dict` has it, and each process has its own.
 
@@ -72,13 +73,13 @@ class NormalizerHook(HookBase):
         self.values: list[dict[str, float]] = []
 
     def before_train(self) -> None:
-        """Set what the checkpoint has of this process."""
+        """Set the checkpoint's numbers of this process."""
         if self.values:
             for name, value in self.values[comm.get_rank() % len(self.values)].items():
                 self.modules[name].loss_normalizer = value
 
     def after_step(self) -> None:
-        """Collect the numbers of all processes; register it before the checkpointer."""
+        """Collect the numbers of all processes. Register this hook before the checkpointer."""
         if self.modules:
             self.values = comm.all_gather({name: float(m.loss_normalizer) for name, m in self.modules.items()})
 
@@ -87,20 +88,20 @@ class NormalizerHook(HookBase):
         return {"values": self.values}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Keep them for `before_train`."""
+        """Store the numbers for `before_train`."""
         self.values = state["values"]
 
 
 class MetricsHook(HookBase):
-    """Keep in the checkpoint what the writers smooth over and have not written yet, and cut what came after it.
+    """Store the writers' state in the checkpoint; on resume, restore it and cut later lines of `metrics.json`.
 
-    Register it last. A checkpoint is written before the evaluation and the writing of its iteration, so that neither
-    can lose it; `before_train` makes up for what had not been done of them.
+    Register this hook last. A checkpoint is written before the evaluation and the log lines of its iteration;
+    `before_train` does those that the interrupted run had not done.
 
     Args:
-        output_dir: where `metrics.json` lies.
-        writers: the writers of this process; none outside of the main one.
-        eval_hook: the evaluation that comes after the checkpoint in an iteration.
+        output_dir: folder of `metrics.json`.
+        writers: writers of this process; empty outside the main process.
+        eval_hook: the evaluation, which follows the checkpoint in an iteration.
         writer_hooks: the hooks that write after it.
     """
 
@@ -117,7 +118,7 @@ class MetricsHook(HookBase):
         if self.json_writer is None:
             return {}
         storage = self.trainer.storage
-        names = storage.latest().keys() - CLOCK  # what the clock says begins anew
+        names = storage.latest().keys() - CLOCK  # times are not restored
         return {
             "iteration": self.trainer.iter,
             "written": self.json_writer._last_write,
@@ -126,15 +127,15 @@ class MetricsHook(HookBase):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Keep the state for `before_train`, when there is a storage."""
+        """Store the state for `before_train`, when the event storage exists."""
         self._loaded = state
 
     def before_train(self) -> None:
-        """Bound the storage's memory, restore it, and finish the iteration of the checkpoint."""
-        # Left to itself it keeps a million values of each scalar; the writers look at no more than the last 1,000.
+        """Bound the event storage, restore it, and finish the checkpoint's iteration."""
+        # By default it keeps a million values of each scalar; the writers read at most the last 1,000.
         self.trainer.storage.histories().default_factory = partial(HistoryBuffer, max_length=LONGEST)
         if self._loaded is None:
-            if self.json_writer is not None:  # what another run left, or this one before its first checkpoint
+            if self.json_writer is not None:  # lines of an earlier run, or from before the first checkpoint
                 cut_metrics(self.path, -1)
             return
         state, storage, start = self._loaded, self.trainer.storage, self.trainer.iter
@@ -154,7 +155,7 @@ class MetricsHook(HookBase):
 
 
 def cut_metrics(path: Path, last: int) -> list[dict[str, Any]]:
-    """Cut a `metrics.json` behind the iteration `last`, and return the whole lines that were cut off."""
+    """Cut `metrics.json` after the iteration `last`, and return the complete lines that were cut off."""
     cut: list[dict[str, Any]] = []
     kept = 0
     if not path.exists():

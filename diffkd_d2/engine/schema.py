@@ -1,4 +1,4 @@
-"""Types and ranges of what a config sets: one table for `configs/common`, annotations for what this package calls."""
+"""Types and ranges of config values: a table for `configs/common`, annotations for calls of this package."""
 
 import inspect
 from collections.abc import Iterator
@@ -28,13 +28,13 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Closed(BaseModel):
-    """Options that train_net.py alone reads: another name is a mistake."""
+    """Options that only train_net.py reads; an unknown name is an error."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class Open(BaseModel):
-    """Options of something that a config calls: what is not in the table is the callee's own matter."""
+    """Arguments of something that a config calls; names that are not in the table are left to the callee."""
 
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
@@ -49,7 +49,7 @@ class CheckpointerOptions(Closed):
 
 
 class Train(Closed):
-    """`diffkd_d2/engine/defaults.py`, where a comment explains each."""
+    """The options in `diffkd_d2/engine/defaults.py`, which explains each."""
 
     output_dir: Annotated[str, Field(min_length=1)]
     overwrite: bool = False
@@ -155,21 +155,21 @@ def check_config(cfg: DictConfig) -> None:
     """Check the types and ranges of a whole config.
 
     Raises:
-        UserError: in one line that names all that is wrong: a part that is missing, a value of another type or out of
-            its range, an option of `train` or `distill` that nobody reads, a reference to nothing.
+        UserError: names every fault in one line: a missing part, a value of the wrong type or out of range, an unknown
+            option of `train` or `distill`, a reference to a missing key.
     """
     try:
         parts = {name: OmegaConf.to_container(cfg[name], resolve=True) for name in Config.model_fields if name in cfg}
     except OmegaConfBaseException as error:
         raise UserError(f"the config: {str(error).splitlines()[0]} ({error.full_key})") from error
-    except ValueError as error:  # a part that is no dict
+    except ValueError as error:  # a part is not a dict
         raise UserError(f"the config's model, dataloader and the like are dicts: {error}") from error
     try:
         Config.model_validate(parts)
     except ValidationError as error:
         lines = dict.fromkeys(_line(fault) for fault in error.errors())
         raise UserError("the config: " + "; ".join(lines)) from error
-    # Other names at the top of a config, such as the variable of a loop, are nobody's.
+    # Other names at the top of a config, such as a loop variable, are not checked.
     faults = [fault for name in parts for fault in _faults_of_calls(cfg[name], name)]
     if faults:
         raise UserError("the config: " + "; ".join(faults))
@@ -183,7 +183,7 @@ def _line(fault: Any) -> str:
         parts: dict[str, type[Closed]] = {"train": Train, "distill": Distill}
         part = parts.get(str(fault["loc"][0]), Train)
         return f"nothing reads {path}{nearest(str(fault['loc'][-1]), list(part.model_fields))}"
-    if "[" in str(fault["loc"][-1]) or fault["loc"][-1] == "str":  # which of several types it is not
+    if "[" in str(fault["loc"][-1]) or fault["loc"][-1] == "str":  # the alternative of a union, or an index
         path = path.rpartition(".")[0]
     return f"{path} is {fault['input']!r}, {_expected(fault)}"
 
@@ -225,7 +225,7 @@ def _annotations(node: Any) -> dict[str, Any]:
 
 
 def _is_plain(annotation: Any) -> bool:
-    """Whether an annotation is made of numbers, texts, lists and the like alone, which a config can write."""
+    """Return whether an annotation consists only of numbers, strings, lists and the like, which a config can write."""
     if get_origin(annotation) is not None or get_args(annotation):
         return "collections.abc.Callable" not in str(annotation) and all(map(_is_plain, get_args(annotation)))
     return annotation in (int, float, str, bool, type(None), Ellipsis)

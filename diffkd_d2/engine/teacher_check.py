@@ -1,4 +1,4 @@
-"""Is the teacher a teacher? Its metrics on a few images before the run, and the student's beside them at the end."""
+"""Evaluate the teacher on a few images before training, and compare the student with it at the end."""
 
 import inspect
 import json
@@ -23,9 +23,9 @@ FULL, SAMPLE = "results_teacher.json", "results_teacher_check.json"
 
 
 def check_teachers(cfg: DictConfig, teachers: Sequence[nn.Module]) -> None:
-    """Evaluate the teachers on `distill.teacher_check` images of the first test set; warn if one knows next to nothing.
+    """Evaluate the teachers on `distill.teacher_check` images of the first test set; warn if results are near chance.
 
-    The results of the first are kept in the output folder for `report_teacher_reached`.
+    The first teacher's results are written to the output folder for `report_teacher_reached`.
     """
     for i, teacher in enumerate(teachers):
         results = evaluate_sample(teacher, build_teacher_sets(cfg, teacher)[0], cfg.distill.teacher_check)
@@ -38,7 +38,7 @@ def check_teachers(cfg: DictConfig, teachers: Sequence[nn.Module]) -> None:
 def evaluate_sample(model: nn.Module, test_set: EvaluationSet, count: int) -> dict[str, Any]:
     """Evaluate a model on the first `count` images of a test set; return Detectron2's dict of results.
 
-    An evaluator that compares with the whole dataset whatever it was shown (panoptic quality) is left out.
+    The evaluator of panoptic quality is left out, since it always compares with the whole dataset.
     """
     nested = [getattr(e, "_evaluators", [e]) for e in test_set.evaluators]
     parts = [SampleEvaluator(e) for e in sum(nested, []) if not type(e).__name__.startswith("COCOPanoptic")]
@@ -64,7 +64,7 @@ class FirstImages:
 
 
 class SampleEvaluator(DatasetEvaluator):
-    """Let COCOEvaluator judge the images that it was shown alone; other evaluators do so by themselves."""
+    """Make COCOEvaluator evaluate only the processed images; other evaluators do so already."""
 
     def __init__(self, evaluator: DatasetEvaluator):
         self.evaluator = evaluator
@@ -76,23 +76,23 @@ class SampleEvaluator(DatasetEvaluator):
         self.evaluator.reset()
 
     def process(self, inputs: Any, outputs: Any) -> None:
-        """Pass on, and note the images."""
+        """Process the batch and record its image ids."""
         self.seen += [x["image_id"] for x in inputs if "image_id" in x] if isinstance(inputs, list) else []
         self.evaluator.process(inputs, outputs)
 
     def evaluate(self) -> Any:
-        """Evaluate on the images of all processes."""
+        """Evaluate on the processed images of all processes."""
         if "img_ids" not in inspect.signature(self.evaluator.evaluate).parameters:
             return self.evaluator.evaluate()
         return self.evaluator.evaluate(img_ids=sorted(sum(comm.all_gather(self.seen), [])))
 
 
 def report_teacher(results: dict[str, Any], num_classes: int | None) -> None:
-    """Log the teacher's main metrics, with a warning where they say that it has learnt nothing.
+    """Log the teacher's main metrics; warn if they are near zero or chance.
 
     Args:
         results: Detectron2's dict of results.
-        num_classes: of a classifier, whose top-1 is compared with twice chance.
+        num_classes: number of classes of a classifier, whose top-1 is compared with twice chance.
     """
     for task, (name, value) in main_metrics(results).items():
         least = 200 / num_classes if name == "top1" and num_classes else 1.0
@@ -106,9 +106,10 @@ def report_teacher(results: dict[str, Any], num_classes: int | None) -> None:
 
 
 def report_teacher_reached(results: dict[str, Any], output_dir: Path) -> None:
-    """Log where the student's metrics have reached the teacher's, if they are known.
+    """Warn if a main metric of the student has reached the teacher's.
 
-    They are known from `--eval-teacher` or `distill.teacher_check` in this output folder; nothing is evaluated for it.
+    The teacher's results are those of `--eval-teacher` or `distill.teacher_check` in this output folder; if there are
+    none, nothing is logged.
     """
     path = next((output_dir / name for name in (FULL, SAMPLE) if (output_dir / name).exists()), None)
     if path is None:
@@ -123,7 +124,7 @@ def report_teacher_reached(results: dict[str, Any], output_dir: Path) -> None:
 
 
 def main_metrics(results: dict[str, Any]) -> dict[str, tuple[str, float]]:
-    """Return the main metric of each task that has a known one, in percent: task -> (name, value)."""
+    """Return task -> (name, value in percent) of the main metric, for each task that has one."""
     found: dict[str, tuple[str, float]] = {}
     for task, values in results.items():
         if isinstance(values, dict) and any(isinstance(value, dict) for value in values.values()):  # of a test set

@@ -1,4 +1,4 @@
-"""How much a teacher's map varies: one that is the same for every image teaches nothing."""
+"""Measure how much a teacher's maps vary; a map that is equal for every image teaches nothing."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
-# Trained FPN levels have shares of 0.4 to 0.7, those of random weights 0.05 to 0.4 (the models of `shapes`).
+# For the models of `shapes`, trained FPN levels have shares of 0.4 to 0.7, random weights 0.05 to 0.4.
 LOWEST = 0.01
 
 
@@ -20,7 +20,7 @@ class Variance:
     """Variances of a teacher's feature, as shares of its mean square.
 
     Attributes:
-        shape: of the feature.
+        shape: shape of the feature.
         positions: over the positions of an image, averaged over images and channels; None for logits.
         images: between images, averaged over positions and channels; None for a single image.
     """
@@ -35,7 +35,7 @@ def variance_of(feature: Tensor, mask: Tensor | None = None) -> Variance:
 
     Args:
         feature: (N, C, H, W), or (N, C) whose rows count as images.
-        mask: (N, 1, H, W), 1 where a position counts; None: all do.
+        mask: (N, 1, H, W), 1 inside the image. If None, all positions count.
     """
     shape = tuple(feature.shape)
     x = feature.double().reshape(*shape[:2], -1)  # N, C, positions
@@ -45,7 +45,7 @@ def variance_of(feature: Tensor, mask: Tensor | None = None) -> Variance:
     scale = scale.clamp(min=torch.finfo(x.dtype).tiny)
     mean = (x * inside).sum(dim=2, keepdim=True) / count
     over_positions = ((x - mean).square() * inside).sum(dim=2, keepdim=True) / count
-    common = inside.amin(dim=0)[0] > 0  # positions that are image in all of them
+    common = inside.amin(dim=0)[0] > 0  # positions inside every image
     between = x[:, :, common].var(dim=0, unbiased=False).mean() / scale if len(x) > 1 and common.any() else None
     return Variance(
         shape,
@@ -56,10 +56,10 @@ def variance_of(feature: Tensor, mask: Tensor | None = None) -> Variance:
 
 @contextmanager
 def watch_teacher_maps(points: Iterable[Any]) -> Iterator[dict[str, list[Variance]]]:
-    """Measure what the distillers get of the teachers inside the block.
+    """Measure the teacher's maps that the distillers get inside the block.
 
     Yields:
-        a dict that is filled when the block ends: name of the point -> its maps, several where it takes levels.
+        a dict that is filled when the block ends: point name -> variances, one per level.
     """
     measured: dict[str, list[Variance]] = {}
     pairs: list[tuple[Any, Any]] = []
@@ -81,7 +81,7 @@ def watch_teacher_maps(points: Iterable[Any]) -> Iterator[dict[str, list[Varianc
 
 
 def report_teacher_maps(measured: dict[str, list[Variance]]) -> None:
-    """Log the variances of each point; warn of a teacher that says the same everywhere or of every image."""
+    """Log the variances of each point; warn if a map hardly varies over positions or between images."""
     for name, of_point in measured.items():
         for map_ in of_point:
             shares = {"over positions": map_.positions, "between images": map_.images}

@@ -22,24 +22,24 @@ DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class Trainer(SimpleTrainer):
-    """One step: forward, backward, clip, update. v0.6's AMPTrainer has neither bfloat16 nor clipping.
+    """Train step by step: forward, backward, clip, update. v0.6's AMPTrainer has neither bfloat16 nor clipping.
 
-    A hook may have a method `after_forward(losses, scale)`, called before the backward pass with the losses in their
-    graph and the factor of the loss scaling.
+    A hook may have a method `after_forward(losses, scale)`, called before the backward pass with the losses, their
+    graph intact, and the factor of the loss scaling.
 
     Args:
-        model: returns a dict of losses in training.
+        model: model that returns a dict of losses in training.
         data_loader: yields batches.
-        optimizer: of the model's parameters.
+        optimizer: optimizer of the model's parameters.
         amp: None (float32), "float16" (with loss scaling) or "bfloat16".
-        clip_norm: largest gradient norm of each module in `clip_modules`; None: no clipping.
-        clip_modules: modules clipped apart from each other, so that a distiller cannot shrink the student's step.
+        clip_norm: largest gradient norm of each module in `clip_modules`. If None, gradients are not clipped.
+        clip_modules: modules that are clipped separately, so that a distiller cannot shrink the student's step.
         accumulate: batches whose gradients are averaged into one update, at least 1.
         max_skipped: see `StepGuard`.
         drop_distill: see `StepGuard`.
 
     Raises:
-        UserError: if `amp` is none of these, or float16 is asked for without a GPU.
+        UserError: if `amp` is unknown, or is float16 without a GPU.
     """
 
     iter: int  # counted by SimpleTrainer
@@ -73,10 +73,10 @@ class Trainer(SimpleTrainer):
         """Make one update; the guard decides what happens on NaN and Inf.
 
         Raises:
-            TooManySkippedError: from the guard.
+            TooManySkippedError: if the guard skipped too many consecutive steps.
         """
         start = time.perf_counter()
-        # Read all batches first, so that a skipped step takes as many from the stream as any other.
+        # Read all batches first, so that a skipped step consumes as many batches as any other.
         batches = [next(self._data_loader_iter) for _ in range(self.accumulate)]
         data_time = time.perf_counter() - start
         self.guard.before_step(batches)
@@ -101,7 +101,7 @@ class Trainer(SimpleTrainer):
         """Add a batch's gradients; processes exchange them with the last batch of an update.
 
         Returns:
-            the losses, or None where the guard skips the step.
+            the losses, or None if the guard skips the step.
         """
         waits = isinstance(self.model, DistributedDataParallel) and not last
         with self.model.no_sync() if waits else nullcontext():
@@ -118,21 +118,21 @@ class Trainer(SimpleTrainer):
         return losses
 
     def train(self, start_iter: int, max_iter: int) -> None:
-        """Train as SimpleTrainer does; on a CPU without TorchScript's optimizations.
+        """Train like SimpleTrainer, on a CPU without TorchScript's optimizations.
 
-        TorchScript (Detectron2's focal loss) profiles its first calls in a process and optimizes the later ones, which
-        round differently: a resumed run would not be bit for bit the uninterrupted one.
+        TorchScript (Detectron2's focal loss) profiles its first calls in a process and optimizes later ones, which
+        round differently, so that a resumed run would not be bit for bit equal to the uninterrupted one.
         """
         with torch.jit.optimized_execution(self.device_type != "cpu"):
             super().train(start_iter, max_iter)
 
     def after_train(self) -> None:
-        """Do what SimpleTrainer does; a run resumed at its end counts no further iteration."""
+        """Call SimpleTrainer's `after_train`; a run resumed at its end counts no further iteration."""
         self.iter = min(self.iter, self.max_iter)
         super().after_train()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return SimpleTrainer's state with those of the gradient scaler and the guard."""
+        """Return the states of SimpleTrainer, the gradient scaler and the guard."""
         return {
             **super().state_dict(),
             "grad_scaler": self.grad_scaler.state_dict(),
@@ -140,15 +140,15 @@ class Trainer(SimpleTrainer):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned.
+        """Restore the states.
 
         Raises:
-            ValueError: if the iteration is none, or a state of the optimizer has not the shape of its parameter.
+            ValueError: if the iteration is invalid, or the shape of an optimizer state differs from its parameter's.
         """
         iteration = state_dict["iteration"]
         if not isinstance(iteration, int) or not 0 <= iteration < 1 << 40:
             raise ValueError(f"the iteration is {iteration!r}")
-        # Whether the optimizer is fused is the config's choice; a checkpoint would bring its own.
+        # The config decides whether the optimizer is fused, not the checkpoint.
         for saved, group in zip(state_dict["optimizer"]["param_groups"], self.optimizer.param_groups, strict=False):
             saved["fused"] = group.get("fused")
         differ = settings_that_differ(self.optimizer.param_groups, state_dict["optimizer"]["param_groups"])

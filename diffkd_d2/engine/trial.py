@@ -1,4 +1,4 @@
-"""A forward pass that leaves no trace in the model or the random numbers."""
+"""Undo the side effects of a training step."""
 
 import random
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from ..meta_arch.distilled_model import DistilledModel
 
 @contextmanager
 def unchanged(model: DistilledModel) -> Iterator[None]:
-    """Put everything back when the block ends that a training step changes, but the optimizer's state.
+    """When the block ends, restore what a training step changes, except the optimizer's state.
 
-    That is: the random generators, the buffers, the gradients, the metrics, and the running normalizer of Detectron2's
-    dense detectors, which is a plain attribute.
+    This covers the random generators, the buffers, the metrics, and the running normalizer of Detectron2's dense
+    detectors, which is a plain attribute. Gradients are set to None.
     """
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     normalizers = [(m, vars(m).get("loss_normalizer")) for m in model.modules() if isinstance(m, DenseDetector)]

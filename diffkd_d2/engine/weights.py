@@ -1,4 +1,4 @@
-"""What a run starts from: its last checkpoint or initial weights; what an evaluation loads."""
+"""Load the weights of a run (its last checkpoint or initial weights) or of an evaluation."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from .trainer import Trainer
 
 
 def claim_output_folder(cfg: DictConfig, resume: bool) -> None:
-    """Make `train.output_dir` that of a new run, or leave it as it is where the run is resumed; see `claim_folder`."""
+    """Claim `train.output_dir` for a new run, or leave it unchanged on resume; see `claim_folder`."""
     reads = [text for text in _texts(OmegaConf.to_container(cfg, resolve=False)) if text.endswith(".pth")]
     claim_folder(cfg.train.output_dir, resume, cfg.train.get("overwrite", False), reads)
 
@@ -32,9 +32,10 @@ def _texts(node: Any) -> Iterator[str]:
             yield from _texts(value)
 
 
-def run_settings(cfg: DictConfig, schedule: Any) -> dict[str, Any]:
+def run_settings(cfg: DictConfig, schedule: Any, model: DistilledModel) -> dict[str, Any]:
     """Return what decides over a run and is in no state that a checkpoint restores: on resume the config's counts."""
     train = cfg.train
+    distill = ("weight", "balance", "start_iter", "warmup_iters", "stop_iter")
     return {
         "train.max_iter": train.max_iter,
         "the schedule at each tenth": ", ".join(f"{schedule(i / 10):.6g}" for i in range(10)),
@@ -42,13 +43,16 @@ def run_settings(cfg: DictConfig, schedule: Any) -> dict[str, Any]:
         "train.clip_norm": train.clip_norm,
         "train.amp.dtype": train.amp.dtype,
         "train.ema_decay": train.ema_decay,
+        **{f"distill.{name}": cfg.distill.get(name) for name in distill},
+        **{f"the weight of point {point.name}": point.weight for point in model.points},
+        **{f"the sha256 of teacher {i}": teacher.weights_sha256 for i, teacher in enumerate(model.teachers)},
     }
 
 
 def load_weights(
     cfg: DictConfig, model: DistilledModel, checkpointer: Checkpointer, trainer: Trainer, resume: bool
 ) -> int:
-    """Load what a run starts from: its last checkpoint, or initial weights; return the first iteration.
+    """Load the run's last checkpoint or initial weights; return the first iteration.
 
     Raises:
         UserError: if a file cannot be read or does not fit, or there is no teacher to inherit from.
@@ -69,7 +73,7 @@ def load_weights(
 
 
 def start_folder(cfg: DictConfig, resume: bool) -> None:
-    """Remove from the output folder what a run left that ended before its first checkpoint, or that is overwritten."""
+    """Remove files of an overwritten run, or of one that ended before its first checkpoint, from the output folder."""
     if comm.is_main_process():
         if cfg.train.get("overwrite") and not resume:
             clear_folder(cfg.train.output_dir)
@@ -77,19 +81,19 @@ def start_folder(cfg: DictConfig, resume: bool) -> None:
 
 
 def load_for_evaluation(checkpointer: Checkpointer, path: str, expected_missing: Sequence[str] | str = ()) -> None:
-    """Load the weights that are evaluated, every key of them.
+    """Load the weights to be evaluated, and require every key.
 
     Args:
-        checkpointer: of the model.
-        path: the checkpoint; "" takes the last one in the output folder.
+        checkpointer: checkpointer of the model.
+        path: the checkpoint. If "", the last one in the output folder.
         expected_missing: prefixes of keys that may be missing, unexpected or of another shape.
 
     Raises:
-        UserError: if there is no checkpoint, a key does not fit, or it was trained on other classes than the data has.
+        UserError: if there is no checkpoint, a key does not fit, or the checkpoint's classes differ from the data's.
     """
     if not path and checkpointer.has_checkpoint():
         path = checkpointer.get_checkpoint_file()
     if not path:
         raise UserError(f"nothing to evaluate: no train.init_checkpoint, no checkpoint in {checkpointer.save_dir}")
-    checkpointer.load(path)  # and compare what else the checkpointer has: the classes
+    checkpointer.load(path)  # this also compares the classes
     require_all_keys(checkpointer.incompatible, path, expected_missing)

@@ -44,6 +44,7 @@ def load_teacher(
     if input_format is not None:
         model.input_format = input_format  # type: ignore[assignment]
     model.weights_from = weights  # type: ignore[assignment]
+    model.weights_sha256 = checkpointer.sha256[:12]  # type: ignore[assignment]
     size = sum(p.numel() for p in model.parameters())
     logger.info(
         f"Teacher {type(model).__name__}: {size / 1e6:.2f} M parameters, {len(checkpointer.loaded)} keys loaded from "

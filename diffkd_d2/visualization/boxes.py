@@ -1,4 +1,4 @@
-"""Detections and ground truth, drawn so that each box and each label can be read."""
+"""Draw detections and ground truth with readable boxes and labels."""
 
 import colorsys
 from collections.abc import Iterator, Sequence
@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 
 FONT, FONT_SCALE, PAD = cv2.FONT_HERSHEY_SIMPLEX, 0.45, 3
-ASCENT, DESCENT = 11, 4  # pixels of a line of this font above and below its baseline, whatever its letters
-PANEL = 360  # pixels of a panel's shorter side at least, and of its longer side at most twice that
+ASCENT, DESCENT = 11, 4  # pixels of a text line above and below its baseline, for any letters
+PANEL = 360  # pixels: lower bound of a panel's shorter side; its longer side has at most twice as many
 
 Rectangle = tuple[int, int, int, int]  # x0, y0, x1, y1
 
 
 @dataclass(frozen=True)
 class Box:
-    """A detection, or with score None an object of the ground truth; corners in pixels of the image (XYXY)."""
+    """A detection, or a ground-truth object if the score is None; corners in pixels of the image (XYXY)."""
 
     corners: tuple[float, float, float, float]
     label: int
@@ -24,13 +24,13 @@ class Box:
 
 
 def colour_of(label: int) -> tuple[int, int, int]:
-    """Return the BGR colour of a class, the same in every picture; neighbours in number differ much in hue."""
+    """Return the BGR colour of a class, the same in every picture; consecutive classes have very different hues."""
     red, green, blue = colorsys.hsv_to_rgb((label * 0.381966) % 1.0, 0.85, 1.0)
     return round(255 * blue), round(255 * green), round(255 * red)
 
 
 def enlarge(image: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return an image (H, W, 3) at the size of a panel, and the factor; small ones are enlarged smoothly."""
+    """Resize an image (H, W, 3) to the size of a panel; return it and the factor. Enlarging interpolates smoothly."""
     height, width = image.shape[:2]
     factor = max(PANEL / min(height, width), 1.0)
     factor = min(factor, 2 * PANEL / max(height, width))
@@ -41,15 +41,15 @@ def enlarge(image: np.ndarray) -> tuple[np.ndarray, float]:
 def place_labels(
     anchors: Sequence[Rectangle], sizes: Sequence[tuple[int, int]], area: tuple[int, int]
 ) -> list[Rectangle | None]:
-    """Return a place for each label, none of which covers another; None where no place is left.
+    """Return a non-overlapping place for each label, or None if no place is left.
 
     Args:
-        anchors: the boxes that the labels belong to.
+        anchors: boxes of the labels.
         sizes: (width, height) of each label.
         area: (width, height) of the picture.
 
     Returns:
-        rectangles inside the picture: at the box's corners where that is free, else as near as a grid allows.
+        rectangles inside the picture: at a free corner of the box, otherwise at the nearest free place of a grid.
     """
     placed: list[Rectangle | None] = []
     for anchor, size in zip(anchors, sizes, strict=True):
@@ -59,7 +59,7 @@ def place_labels(
 
 
 def _places(anchor: Rectangle, size: tuple[int, int], area: tuple[int, int]) -> Iterator[Rectangle]:
-    """Yield places for a label: at the corners of its box, then on a grid, the nearest first."""
+    """Yield places for a label: the corners of its box, then a grid, nearest first."""
     x0, y0, x1, y1 = anchor
     width, height = size
     right = x1 - width
@@ -79,13 +79,13 @@ def _covers_any(r: Rectangle, others: Sequence[Rectangle | None]) -> bool:
 
 
 def draw_boxes(image: np.ndarray, boxes: Sequence[Box], names: Sequence[str], title: str) -> np.ndarray:
-    """Return a panel with the boxes coloured by class, their labels, and a title above.
+    """Return a panel with boxes coloured by class, labels, and a title above.
 
     Args:
         image: BGR (H, W, 3).
-        boxes: what to draw.
-        names: of the classes.
-        title: one line.
+        boxes: the boxes to draw.
+        names: class names.
+        title: one line of text.
     """
     panel, factor = enlarge(image)
     panel = panel.copy()
@@ -122,7 +122,7 @@ def text_size(text: str) -> tuple[int, int]:
 
 
 def write_text(panel: np.ndarray, text: str, place: Rectangle, ground: tuple[int, int, int]) -> None:
-    """Write a label on a rectangle of a BGR colour, in black or in white, whichever can be read."""
+    """Write a label on a rectangle of a BGR colour, in black or white for contrast."""
     x0, y0, x1, y1 = place
     cv2.rectangle(panel, (x0, y0), (x1 - 1, y1 - 1), ground, -1)
     bright = 0.114 * ground[0] + 0.587 * ground[1] + 0.299 * ground[2] > 110  # luma of BGR

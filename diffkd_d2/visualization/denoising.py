@@ -1,4 +1,4 @@
-"""The denoising strip: a student's feature on its way through the denoiser to the teacher's latent."""
+"""Draw the denoising strip: the student's feature after each step of the denoiser, up to the teacher's latent."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,7 +19,7 @@ Steps = list[tuple[str, Tensor]]
 
 
 class Pair(NamedTuple):
-    """What a distiller is given: features (N, C, H, W) or rows (N, C), and the mask (N, 1, H, W) or None."""
+    """Inputs of a distiller: features (N, C, H, W) or rows (N, C), and the mask (N, 1, H, W) or None."""
 
     distiller: nn.Module
     student: Tensor
@@ -28,9 +28,9 @@ class Pair(NamedTuple):
 
 
 def distiller_inputs(model: DistilledModel, batch: Any) -> dict[str, Pair]:
-    """Return what each point's distiller is given for a training batch, by the point's name.
+    """Return the inputs of each point's distiller for a training batch, by point name.
 
-    Points that hand over lists of levels are left out. The pass in training mode moves running statistics: call it
+    Points with several levels are left out. The pass in training mode updates running statistics: call this function
     inside `engine.trial.unchanged`.
     """
     seen: dict[str, Pair] = {}
@@ -55,10 +55,10 @@ def distiller_inputs(model: DistilledModel, batch: Any) -> dict[str, Pair]:
 
 @torch.no_grad()
 def denoising_steps(pair: Pair) -> Steps:
-    """Return the features (N, C, H, W) on the way from student to teacher, each with its name.
+    """Return the named features (N, C, H, W) from student to teacher.
 
     Args:
-        pair: of a DiffKD on feature maps.
+        pair: inputs of a DiffKD on feature maps.
     """
     distiller = cast(DiffKD, pair.distiller)
     latent, _ = distiller.encode(pair.teacher, pair.mask)
@@ -73,22 +73,22 @@ def denoising_steps(pair: Pair) -> Steps:
 
 
 def has_strip(pair: Pair) -> bool:
-    """Whether the pair is one of feature maps under DiffKD."""
+    """Return whether the pair is one of feature maps with DiffKD."""
     return isinstance(pair.distiller, DiffKD) and not pair.distiller.logits and pair.student.dim() == 4
 
 
 def strip(pairs: dict[str, Pair], images: Sequence[np.ndarray]) -> Figure | None:
-    """Draw each image with each level: PCA colours of all steps, with their similarity to the teacher.
+    """Draw a row for each image and level: PCA colours of all steps, with their similarity to the teacher.
 
-    The colours of a level have one scale, the teacher's. Axes, cosine similarity and CKA are of the whole batch, since
-    few positions make CKA high for any pair.
+    All colours of a level use the teacher's scale. PCA axes, cosine similarity and CKA use the whole batch, because CKA
+    is high for any pair with few positions.
 
     Args:
-        pairs: from `distiller_inputs`, by level.
-        images: RGB (H, W, 3), the first images of the batch.
+        pairs: result of `distiller_inputs`.
+        images: first images of the batch, RGB (H, W, 3).
 
     Returns:
-        the figure, or None where no point is one of DiffKD on maps.
+        the figure, or None if no point is a DiffKD on maps.
     """
     levels = {name: (denoising_steps(pair), pair.mask) for name, pair in pairs.items() if has_strip(pair)}
     if not levels:

@@ -1,4 +1,4 @@
-"""Label maps of segmentation and scores of classification, drawn."""
+"""Draw label maps of segmentation and scores of classification."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from .boxes import colour_of, enlarge, text_size, titled, write_text
 
-SHARE = 0.6  # of the label's colour in what is painted over the image
+SHARE = 0.6  # opacity of the label's colour over the image
 
 
 def draw_label_map(image: np.ndarray, labels: np.ndarray, names: Sequence[str], title: str) -> np.ndarray:
@@ -15,9 +15,9 @@ def draw_label_map(image: np.ndarray, labels: np.ndarray, names: Sequence[str], 
 
     Args:
         image: BGR (H, W, 3).
-        labels: (H, W) of int; what names no class (255) stays as the image is.
-        names: of the classes.
-        title: one line.
+        labels: (H, W) of int; positions without a class (255) show the image.
+        names: class names.
+        title: one line of text.
     """
     panel, _ = enlarge(image)
     size = (panel.shape[1], panel.shape[0])
@@ -32,7 +32,7 @@ def draw_label_map(image: np.ndarray, labels: np.ndarray, names: Sequence[str], 
 
 
 def legend(present: Sequence[int], names: Sequence[str], width: int) -> np.ndarray:
-    """Return rows of class names on their colours, of a fixed height so that panels fit side by side."""
+    """Return rows of class names on their colours, with a fixed height so that panels fit side by side."""
     height = text_size("A")[1]
     rows = np.full((3 * height, width, 3), 255, np.uint8)
     x = y = 0
@@ -50,13 +50,13 @@ def legend(present: Sequence[int], names: Sequence[str], width: int) -> np.ndarr
 def draw_scores(
     image: np.ndarray, scores: Sequence[tuple[str, np.ndarray]], truth: int, names: Sequence[str]
 ) -> np.ndarray:
-    """Return a panel with an image and below it each model's three likeliest classes, the true one in green.
+    """Return a panel with an image and, below it, each model's three likeliest classes; the true class is green.
 
     Args:
         image: BGR (H, W, 3).
-        scores: for each model its name and its probabilities (K,).
-        truth: the right class.
-        names: of the classes.
+        scores: name and probabilities (K,) of each model.
+        truth: true class.
+        names: class names.
     """
     panel, _ = enlarge(image)
     height = text_size("A")[1]

@@ -1,4 +1,4 @@
-"""Stands in for Detectron2's compiled module, which this wheel does not have."""
+"""Replace Detectron2's compiled module, which this wheel does not have."""
 
 
 def get_compiler_version() -> str:

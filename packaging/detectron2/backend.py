@@ -1,4 +1,4 @@
-"""PEP 517 backend: an ordinary wheel of Detectron2 v0.6 out of its source archive."""
+"""PEP 517 backend: build a pure-Python wheel of Detectron2 v0.6 from its source archive."""
 
 import base64
 import hashlib
@@ -76,7 +76,7 @@ def read_archive(path: Path) -> dict[str, bytes]:
 
 
 def wheel_files(archive: dict[str, bytes]) -> dict[str, bytes]:
-    """Lay the package out as it is installed: the bundled projects under `detectron2.projects`, `_C` in place."""
+    """Arrange the files as they are installed: the bundled projects under `detectron2.projects`, `_C` in place."""
     files = {name: data for name, data in archive.items() if name.startswith("detectron2/")}
     for project in PROJECTS:
         prefix = f"projects/{project}/"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class Rewrite(NamedTuple):
-    """One change: in the files whose path matches `files`, `pattern` becomes `replacement`, `count` times in all."""
+    """Replace `pattern` by `replacement` in the files whose path matches `files`, `count` times in total."""
 
     files: str
     pattern: str

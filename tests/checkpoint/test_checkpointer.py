@@ -76,7 +76,7 @@ def test_resume_wants_every_key(tmp_path):
         Checkpointer(nn.Sequential(nn.Linear(3, 2)), str(tmp_path)).resume()
 
 
-def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_writing_is_atomic(tmp_path, monkeypatch):
     checkpointer = Checkpointer(nn.Linear(3, 2), str(tmp_path))
     checkpointer.save("model_0000001")
     before = (tmp_path / "model_0000001.pth").read_bytes()
@@ -98,7 +98,7 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert checkpointer.get_checkpoint_file().endswith("model_0000001.pth")
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(tmp_path, caplog):
+def test_damaged_checkpoint_falls_back_to_previous(tmp_path, caplog):
     net = nn.Linear(3, 2)
     for i in (1, 3):
         nn.init.constant_(net.weight, i)

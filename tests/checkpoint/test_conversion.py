@@ -103,7 +103,7 @@ def test_all_names_of_the_networks_are_known():
     assert resnet_name("bn1.weight") == "stem.conv1.norm.weight"
 
 
-def test_a_prefix_that_is_not_there_or_fits_nothing_is_one_line(tmp_path):
+def test_wrong_prefix_is_an_error(tmp_path):
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "x.pth")
     detector = detector_on_timm("mobilenetv2_100")
     with pytest.raises(UserError, match="the model has no 'backbone.bottom'; the nearest names: backbone.bottom_up"):

@@ -50,7 +50,7 @@ def test_a_form_is_read_whole(form, tmp_path, caplog):
     assert "6 of 6 tensors loaded from" in caplog.text and "6 keys loaded" in caplog.text
 
 
-def test_the_model_wins_over_its_average_and_the_log_says_so(tmp_path, caplog):
+def test_model_is_preferred_to_its_average(tmp_path, caplog):
     first, second = net(), net()
     torch.save({"model": first.state_dict(), "model_ema": second.state_dict()}, tmp_path / "x.pth")
     with caplog.at_level("INFO"):
@@ -72,14 +72,14 @@ def test_the_model_wins_over_its_average_and_the_log_says_so(tmp_path, caplog):
         ({"pytorch-lightning_version": "2", "state_dict": {"a": torch.ones(2)}}, "a checkpoint of Lightning"),
     ],
 )
-def test_what_fits_nothing_is_refused_with_what_it_is(data, message, tmp_path):
+def test_unknown_format_is_described(data, message, tmp_path):
     torch.save(data, tmp_path / "x.pth")
     with pytest.raises(UserError, match=message) as error:
         Checkpointer(net()).load(str(tmp_path / "x.pth"))
     assert "\n" not in str(error.value) and "x.pth" in str(error.value)
 
 
-def test_what_fits_in_part_is_counted(tmp_path, caplog):
+def test_partial_fit_is_counted(tmp_path, caplog):
     state = net().state_dict()
     torch.save({"0.weight": state["0.weight"], "0.bias": torch.ones(7), "more": torch.ones(1)}, tmp_path / "x.pth")
     checkpointer = Checkpointer(net())
@@ -90,7 +90,7 @@ def test_what_fits_in_part_is_counted(tmp_path, caplog):
         require_all_keys(checkpointer.incompatible, "x.pth")
 
 
-def test_frozen_norms_that_fill_themselves_do_not_count_as_loaded(tmp_path):
+def test_self_filled_frozen_norms_are_not_counted(tmp_path):
     from detectron2.layers import FrozenBatchNorm2d
 
     torch.save({"other": torch.ones(1)}, tmp_path / "x.pth")
@@ -131,7 +131,7 @@ def test_caffe2_files_are_counted_too(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("text", ["1", "1."])
-def test_a_text_for_expected_missing_is_one_prefix(text, tmp_path, caplog):
+def test_expected_missing_string_is_one_prefix(text, tmp_path, caplog):
     torch.save({k: v for k, v in net().state_dict().items() if k.startswith("0.")}, tmp_path / "x.pth")
     with caplog.at_level("INFO"):
         load_teacher(net(), str(tmp_path / "x.pth"), expected_missing=text)

@@ -26,7 +26,7 @@ def begin(folder, *iterations):
         checkpointer(folder, i).save(f"model_{i:07d}")
 
 
-def test_a_used_folder_is_refused_before_anything_is_written(tmp_path):
+def test_used_folder_is_refused(tmp_path):
     begin(tmp_path, 1, 3)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(
@@ -38,7 +38,7 @@ def test_a_used_folder_is_refused_before_anything_is_written(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_overwriting_takes_the_former_run_out_of_reach_at_once(tmp_path):
+def test_overwrite_hides_old_checkpoints_at_once(tmp_path):
     begin(tmp_path, 1, 3)
     claim_folder(tmp_path, resume=False, overwrite=True)
     # The new run dies here, before its first checkpoint.
@@ -49,7 +49,7 @@ def test_overwriting_takes_the_former_run_out_of_reach_at_once(tmp_path):
     assert not checkpointer(tmp_path).resume()
 
 
-def test_a_damaged_checkpoint_does_not_give_way_to_one_of_another_run(tmp_path):
+def test_no_fallback_to_another_run(tmp_path):
     begin(tmp_path, 1)
     former = {name: (tmp_path / name).read_bytes() for name in ("model_0000001.pth", "model_0000001.pth.sha256")}
     clear_folder(tmp_path)
@@ -64,7 +64,7 @@ def test_a_damaged_checkpoint_does_not_give_way_to_one_of_another_run(tmp_path):
         checkpointer(tmp_path).resume()
 
 
-def test_a_run_that_died_before_its_first_checkpoint_begins_anew(tmp_path):
+def test_resume_without_checkpoint_starts_over(tmp_path):
     claim_folder(tmp_path, resume=False)
     first = json.loads((tmp_path / "run.json").read_text())["id"]
     claim_folder(tmp_path, resume=True)
@@ -73,7 +73,7 @@ def test_a_run_that_died_before_its_first_checkpoint_begins_anew(tmp_path):
     assert json.loads((tmp_path / "run.json").read_text())["id"] != first
 
 
-def test_the_id_is_in_each_checkpoint_and_stays_on_resume(tmp_path):
+def test_run_id_is_in_checkpoints(tmp_path):
     begin(tmp_path, 1)
     run_id = json.loads((tmp_path / "run.json").read_text())["id"]
     claim_folder(tmp_path, resume=True)
@@ -84,7 +84,7 @@ def test_the_id_is_in_each_checkpoint_and_stays_on_resume(tmp_path):
         assert torch.load(tmp_path / f"model_000000{i}.pth", weights_only=True)["run"]["id"] == run_id
 
 
-def test_checkpoints_of_before_there_were_ids_are_resumed(tmp_path):
+def test_checkpoints_without_id_are_resumed(tmp_path):
     for i in (1, 3):
         Checkpointer(nn.Linear(3, 2), str(tmp_path)).save(f"model_000000{i}")
     claim_folder(tmp_path, resume=True)
@@ -95,7 +95,7 @@ def test_checkpoints_of_before_there_were_ids_are_resumed(tmp_path):
     assert checkpointer(tmp_path).resume()
 
 
-def test_what_the_new_run_reads_is_not_removed(tmp_path):
+def test_overwrite_keeps_files_that_are_read(tmp_path):
     begin(tmp_path, 1)
     path = tmp_path / "model_0000001.pth"
     with pytest.raises(UserError, match="would remove .*model_0000001.pth, which this run reads"):
@@ -103,7 +103,7 @@ def test_what_the_new_run_reads_is_not_removed(tmp_path):
     assert path.exists() and checkpointer(tmp_path).resume()
 
 
-def test_other_points_are_one_line_that_names_them(tmp_path):
+def test_other_points_are_an_error(tmp_path):
     begin(tmp_path, 1)
     with pytest.raises(UserError, match="the points are p4, p3; in the checkpoint they are p3"):
         checkpointer(tmp_path, points=("p4", "p3")).resume()
@@ -121,7 +121,7 @@ def test_other_points_are_one_line_that_names_them(tmp_path):
         with_distiller(4, trainer=nn.Linear(1, 1)).resume()
 
 
-def test_settings_that_the_config_decides_are_logged(tmp_path, caplog):
+def test_config_settings_that_differ_are_logged(tmp_path, caplog):
     claim_folder(tmp_path, resume=False)
     checkpointer(tmp_path, length=12, batch=4).save("model_0000001")
     with caplog.at_level("WARNING"):
@@ -129,7 +129,7 @@ def test_settings_that_the_config_decides_are_logged(tmp_path, caplog):
     assert "length is 20, in the checkpoint 12: 20 counts" in caplog.text and "batch" not in caplog.text
 
 
-def test_settings_of_the_optimizer_that_the_checkpoint_decides_are_logged(tmp_path, caplog):
+def test_checkpoint_settings_that_differ_are_logged(tmp_path, caplog):
     def trainer(lr, momentum):
         net = nn.Linear(3, 2)
         return Trainer(net, [], torch.optim.SGD(net.parameters(), lr=lr, momentum=momentum))

@@ -29,7 +29,7 @@ def teacher(small_datasets, tmp_path_factory):
 
 
 @pytest.mark.parametrize("method", ["kd", "dist", "diffkd"])
-def test_a_method_trains_and_its_student_is_a_bare_timm_model(method, teacher, small_datasets, tmp_path):
+def test_method_trains_a_timm_student(method, teacher, small_datasets, tmp_path):
     options = [*SMALL, f"train.output_dir={tmp_path}", f"model.teacher.weights={teacher}/model_final.pth"]
     run = train_net(small_datasets, f"shapes_cls/{method}_resnet10", *options)
     assert run.returncode == 0, run.stderr[-2000:]

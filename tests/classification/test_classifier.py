@@ -34,7 +34,7 @@ def batch(n=3, size=64, classes=7):
 
 
 @pytest.mark.parametrize("name", BARE)
-def test_logits_are_bit_equal_to_the_bare_networks_and_its_checkpoint_loads_there(name, tmp_path):
+def test_logits_and_checkpoint_equal_the_bare_network(name, tmp_path):
     ours, bare = Classifier(name, num_classes=7).eval(), BARE[name]().eval()
     Checkpointer(ours, str(tmp_path)).save("model_final")
     bare.load_state_dict(torch.load(tmp_path / "model_final.pth", weights_only=True)["model"], strict=True)
@@ -46,7 +46,7 @@ def test_logits_are_bit_equal_to_the_bare_networks_and_its_checkpoint_loads_ther
     assert torch.equal(torch.stack([x["scores"] for x in listed]), expected)
 
 
-def test_a_bare_checkpoint_makes_a_teacher_and_a_wrong_one_is_an_error(tmp_path):
+def test_teacher_from_a_bare_checkpoint(tmp_path):
     bare = BARE["torchvision/resnet18"]()
     torch.save(bare.state_dict(), tmp_path / "bare.pth")
     teacher = load_teacher(Classifier("torchvision/resnet18", num_classes=7), str(tmp_path / "bare.pth"))
@@ -61,7 +61,7 @@ def test_a_bare_checkpoint_makes_a_teacher_and_a_wrong_one_is_an_error(tmp_path)
         load_teacher(Classifier("torchvision/resnet18"), "")
 
 
-def test_published_weights_are_fetched_once_and_read_as_any_file(tmp_path, monkeypatch):
+def test_published_weights_are_fetched_once(tmp_path, monkeypatch):
     calls = []
 
     def publish(name, weights):
@@ -136,7 +136,7 @@ def test_a_copy_sees_its_own_features():
     assert seen == [average]
 
 
-def test_distillation_of_collated_batches_at_feature_map_and_logits():
+def test_distillation_of_collated_batches():
     teacher = Classifier("cifar/wrn_16_2", feature="relu")
     student = Classifier("cifar/resnet20", feature="layer3")
     points = [
@@ -153,7 +153,7 @@ def test_distillation_of_collated_batches_at_feature_map_and_logits():
     assert not teacher.training and all(p.grad is None for p in teacher.parameters())
 
 
-def test_maps_of_different_size_are_an_error_that_names_the_point():
+def test_maps_of_different_size_are_an_error():
     teacher = Classifier("cifar/resnet20", feature="layer2")
     model = DistilledModel(
         Classifier("cifar/resnet20", feature="layer3"),
@@ -167,7 +167,7 @@ def test_maps_of_different_size_are_an_error_that_names_the_point():
 @pytest.mark.parametrize(
     ("name", "count"), [("resnet20", 278324), ("resnet56", 861620), ("wrn_40_1", 569780), ("wrn_40_2", 2255156)]
 )
-def test_the_cifar_networks_have_the_published_number_of_parameters(name, count):
+def test_cifar_networks_have_published_sizes(name, count):
     assert sum(p.numel() for p in CIFAR_NETWORKS[name]().parameters()) == count
 
 
@@ -195,7 +195,7 @@ def test_channels_last_changes_the_layout_alone():
     torch.testing.assert_close(plain(inputs), other(inputs), rtol=1e-4, atol=1e-4)
 
 
-def test_torchvisions_published_file_knows_real_photographs(real_data):
+def test_torchvision_weights_on_real_photographs(real_data):
     """Its MobileNetV2 on pictures of red pandas (ImageNet's class 387), enlarged from 64 px."""
     path = real_data / "mobilenet_v2-b0353104.pth"
     if not path.is_file():

@@ -141,7 +141,7 @@ def test_missing_label_maps_are_one_line(cityscapes, tmp_path):
         two_steps("configs/cityscapes/diffkd_semantic_fpn_r18_from_r101.py", tmp_path, tmp_path, *CROPS)
 
 
-def test_detectron2_finds_cityscapesscripts_under_either_of_its_names():
+def test_both_names_of_cityscapesscripts():
     eval_apis.provide_cityscapes()
     labels = importlib.import_module("deeplearning.projects.cityscapesApi.cityscapesscripts.helpers.labels")
     assert labels.name2label["car"].id == 26
@@ -173,7 +173,7 @@ def test_panoptic_quality_is_that_of_the_definition(tmp_path):
     assert quality["All"]["pq"] == quality["All"]["sq"] == pytest.approx(0.775) and quality["All"]["rq"] == 1
 
 
-def test_without_cityscapesscripts_the_line_says_what_to_install(monkeypatch):
+def test_missing_cityscapesscripts_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install cityscapesscripts"):
         eval_apis.provide_cityscapes()

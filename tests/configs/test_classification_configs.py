@@ -95,7 +95,7 @@ class FakeSource:
         return self.length
 
 
-def test_the_learning_rate_follows_the_batch_only_where_it_is_asked_to():
+def test_learning_rate_scales_only_if_asked():
     cfg = load(next(p for p in LEAVES if p.stem == "diffkd_resnet18_from_resnet34"))
     cfg.dataloader.train.total_batch_size, cfg.train.accumulate = 128, 4
     assert scale_learning_rate(cfg) == "0.2 = 0.1 x 512 / 256 (train.lr_reference_batch)"

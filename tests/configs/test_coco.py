@@ -87,7 +87,7 @@ def train(root: Path, config: str, out: Path, *overrides: str, zoo: str) -> dict
     return json.loads((out / "results.json").read_text())
 
 
-def test_faster_rcnn_and_plain_detectron2_reads_the_student(coco, tmp_path):
+def test_faster_rcnn_student_loads_in_detectron2(coco, tmp_path):
     results = train(coco, "diffkd_r50", tmp_path, zoo="COCO-Detection/faster_rcnn_R_101_FPN_3x.yaml")
     assert "AP" in results["bbox"]
     command = [sys.executable, "-c", PLAIN_DETECTRON2, str(tmp_path / "model_final.pth")]

@@ -59,7 +59,7 @@ ZOO = [p for p in LEAVES if p.parent.name == "coco" or p.stem == "diffkd_mask_rc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ZOO, ids=name_of)
-def test_zoo_teachers_have_the_parameters_of_the_zoos_own_config(path):
+def test_zoo_teachers_match_the_zoo(path):
     teacher = load(path).model.get("teacher")
     if teacher is None or "dl.fbaipublicfiles.com" not in teacher.weights:
         assert "fcos" in path.stem
@@ -79,7 +79,7 @@ def test_zoo_teachers_have_the_parameters_of_the_zoos_own_config(path):
 
 
 @pytest.mark.parametrize("kind", ["v3", "v3_plus", "panoptic"])
-def test_deeplab_teachers_have_the_parameters_of_the_projects_own_config(kind):
+def test_deeplab_teachers_match_the_project(kind):
     """Detectron2's projects are no part of its package: this runs where it is installed from its repository."""
     provide_panopticapi()
     folder = Path(detectron2.__file__).resolve().parent.parent / "projects"
@@ -111,7 +111,7 @@ def test_students_of_one_seed_start_from_the_same_weights():
     assert all(torch.equal(v, other[k]) for other in states[1:] for k, v in states[0].items())
 
 
-def test_a_key_that_does_not_exist_is_an_error_with_the_nearest_names():
+def test_unknown_key_suggests_nearest_names():
     path = str(ROOT / "shapes" / "diffkd_retinanet_r18.py")
     with pytest.raises(UserError, match="train.max_itr.*train.max_iter"):
         load_config(path, ["train.max_itr=5"])
@@ -121,7 +121,7 @@ def test_a_key_that_does_not_exist_is_an_error_with_the_nearest_names():
     assert (OmegaConf.select(cfg, "model.points")[1].weight, cfg.train.max_iter) == (7, 5)
 
 
-def test_a_keyword_of_what_is_called_can_be_set_though_the_config_leaves_its_default():
+def test_override_can_set_an_unlisted_keyword():
     path = str(ROOT / "shapes" / "diffkd_retinanet_r18.py")
     cfg = load_config(path, ["model.points.1.distiller.recompute=True"])
     assert instantiate(cfg.model.points[1]).distiller.recompute is True

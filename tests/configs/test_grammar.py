@@ -40,7 +40,7 @@ def ids(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=ids)
-def test_a_leaf_follows_the_grammar_and_imports_at_most_its_own_student(path):
+def test_leaf_names_and_imports(path):
     name = NAME.fullmatch(path.stem)
     assert name
     allowed = path.with_name(f"alone_{name['student']}.py")
@@ -51,7 +51,7 @@ def test_the_deepest_chain_is_two():
     assert max(depth(path) for path in LEAVES) == 2
 
 
-def test_chains_are_measured_through_imports_and_teachers(tmp_path):
+def test_chain_length_counts_imports_and_teachers(tmp_path):
     folder = tmp_path / "shapes"
     folder.mkdir()
     (folder / "a.py").write_text('from .b import model\nfrom ..common.x import y\nteacher_trained_by("c.py")\n')
@@ -62,7 +62,7 @@ def test_chains_are_measured_through_imports_and_teachers(tmp_path):
 
 
 @pytest.mark.parametrize("path", [*LEAVES, *TEST_LEAVES], ids=ids)
-def test_a_leaf_is_short_and_says_what_it_does_in_one_line(path):
+def test_leaf_is_short_with_a_docstring(path):
     text = path.read_text()
     assert len(text.splitlines()) <= 25
     assert re.match(r'"""[A-Z].*\."""\n', text)
@@ -84,7 +84,7 @@ def test_the_example_of_the_readme_loads(tmp_path):
     assert set(cfg) == SIX and "X_101" in cfg.model.teacher.weights
 
 
-def test_a_trained_teacher_is_the_student_of_its_config_with_its_final_weights():
+def test_teacher_trained_by():
     teacher = load(ROOT / "bccd" / "diffkd_retinanet_r18.py").model.teacher
     trained = load(ROOT / "bccd" / "teacher_retinanet_r50.py")
     assert teacher.model == trained.model.student

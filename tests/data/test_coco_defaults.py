@@ -39,7 +39,7 @@ def test_boxes_are_trained_on_without_masks(tmp_path, masks):
 
 
 @pytest.mark.parametrize("masks", [None, [], [[]]])
-def test_a_mask_that_is_missing_is_an_error_before_the_training(tmp_path, masks):
+def test_missing_mask_is_an_error(tmp_path, masks):
     data = coco()
     data["annotations"][1]["segmentation"] = masks
     with pytest.raises(UserError, match=r"1 of 3 annotations have no mask.*1\.jpg \(image_id 2\)"):
@@ -54,13 +54,13 @@ def test_rle_where_polygons_are_read_is_an_error_that_names_the_fix(tmp_path):
     assert read(tmp_path, data, use_instance_mask=True, instance_mask_format="bitmask") == [1, 1, 1]
 
 
-def test_keypoints_that_are_missing_in_all_annotations_are_an_error(tmp_path):
+def test_file_without_keypoints_is_an_error(tmp_path):
     with pytest.raises(UserError, match=r"none of 3 annotations has 'keypoints'"):
         read(tmp_path, coco(), use_keypoint=True)
 
 
 @pytest.mark.parametrize("keypoints", [..., None, []])
-def test_an_object_without_keypoints_beside_others_gets_invisible_ones(tmp_path, keypoints):
+def test_missing_keypoints_become_invisible(tmp_path, keypoints):
     data = coco(images=2)
     data["annotations"].append(dict(data["annotations"][0], id=7))
     data["annotations"][1]["keypoints"] = data["annotations"][2]["keypoints"] = [3, 3, 2, 4, 4, 2]
@@ -95,7 +95,7 @@ def test_correct_boxes_give_no_warning(tmp_path, caplog):
     assert "boxes" not in caplog.text and "'area'" not in caplog.text
 
 
-def test_an_object_larger_than_its_box_and_a_shared_file_are_counted(tmp_path, caplog):
+def test_large_area_and_shared_file_are_counted(tmp_path, caplog):
     data = coco()
     data["annotations"][0]["area"] = 500
     data["images"][1]["file_name"] = data["images"][0]["file_name"]
@@ -113,7 +113,7 @@ def test_categories_of_one_name_stay_apart(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("key", "value"), [("id", "1"), ("image_id", "1"), ("category_id", "1"), ("area", "16"), ("iscrowd", 2)]
 )
-def test_a_value_of_the_wrong_type_is_an_error_that_names_the_record(tmp_path, key, value):
+def test_wrong_type_names_the_record(tmp_path, key, value):
     data = coco()
     data["annotations"][0][key] = value
     with pytest.raises(UserError, match=rf"gaps\.json: annotation 0.*'{key}' is {value!r}"):

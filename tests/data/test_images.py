@@ -49,7 +49,7 @@ def test_8_bits_are_fine(tmp_path, mode):
     require_8_bits(read_header(str(path)))
 
 
-def test_a_deep_image_is_named_before_the_training_and_in_a_worker(tmp_path):
+def test_deep_image_is_named(tmp_path):
     data = coco()
     (tmp_path / "1.jpg").write_bytes(encoded(".png", DEEP))
     name = register_coco(tmp_path, data, "images")
@@ -99,7 +99,7 @@ def test_rotations_that_the_size_does_not_show_give_a_warning(tmp_path, caplog, 
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_another_size_than_the_record_says_is_an_error_that_names_both(tmp_path, orientation):
+def test_wrong_image_size_is_an_error(tmp_path, orientation):
     data = coco()
     write_image(tmp_path / "2.jpg", SIZE, orientation)
     data["images"][2].update(width=SIZE[0] + (orientation == 1))
@@ -116,7 +116,7 @@ def test_missing_files_are_counted_before_the_training(tmp_path):
             build_loader(node)
 
 
-def test_a_sample_is_evenly_spaced_and_never_longer_than_the_data():
+def test_sample_is_evenly_spaced():
     assert sample(range(10), 5) == [0, 2, 4, 6, 8]
     assert sample(range(3), 100) == [0, 1, 2]
     assert sample([], 5) == []
@@ -129,7 +129,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path):
         build_loader(train_loader(name))
 
 
-def test_a_deep_image_of_a_class_folder_is_skipped_with_the_reason(tmp_path):
+def test_deep_image_of_a_class_folder_is_skipped(tmp_path):
     for i, content in enumerate((encoded(".png", DEEP), encoded(".png", DEEP.astype(np.uint8)))):
         (tmp_path / "train" / f"class{i}").mkdir(parents=True)
         (tmp_path / "train" / f"class{i}" / "0.png").write_bytes(content)

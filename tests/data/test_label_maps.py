@@ -100,7 +100,7 @@ def test_a_label_map_turns_with_its_image(tmp_path, orientation, kind):
     assert miou(name) == pytest.approx(100)
 
 
-def test_a_label_map_that_was_made_of_the_turned_image_stays(tmp_path):
+def test_label_map_of_rotated_image_is_kept(tmp_path):
     name = register_label_maps(tmp_path, [turned(6)], "maps", 6)
     assert trained_on(name)[0].tolist() == turned(6).tolist()
 
@@ -113,7 +113,7 @@ def test_colours_are_an_error_that_names_the_file(tmp_path, mode):
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(7, np.uint8), (3, np.uint8), (700, np.uint16)])
-def test_a_value_out_of_range_is_an_error_that_names_file_and_value(tmp_path, value, dtype):
+def test_value_out_of_range_is_an_error(tmp_path, value, dtype):
     wrong = INDICES.astype(dtype)
     wrong[0, 0] = value
     name = register_label_maps(tmp_path, [INDICES, wrong], "maps")
@@ -122,7 +122,7 @@ def test_a_value_out_of_range_is_an_error_that_names_file_and_value(tmp_path, va
             build_loader(node)
 
 
-def test_a_value_out_of_range_behind_the_sample_is_named_when_it_is_read(tmp_path):
+def test_value_out_of_range_after_the_sample(tmp_path):
     name = register_label_maps(tmp_path, [INDICES] * 40, "maps")
     loader = build_loader(train_loader(name))
     wrong = loader.records[1]["sem_seg_file_name"]
@@ -139,7 +139,7 @@ def test_ignored_values_are_not_an_error():
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_another_size_is_an_error_that_names_both_files_and_sizes(tmp_path, orientation):
+def test_label_map_of_wrong_size_is_an_error(tmp_path, orientation):
     name = register_label_maps(tmp_path, [INDICES[:4]], "maps", orientation)
     seen = "12 x 8" if orientation == 1 else "8 x 12"
     with pytest.raises(UserError, match=rf"0\.png is 12 x 4 \(width x height\), its image .*0\.jpg is {seen}"):
@@ -152,7 +152,7 @@ def test_label_maps_with_only_0_and_the_ignored_value_give_a_warning(tmp_path, c
     assert "maps: all 2 sampled label maps contain only 0 and 255" in caplog.text
 
 
-def test_label_maps_that_are_missing_are_counted_before_the_training(tmp_path):
+def test_missing_label_maps_are_counted(tmp_path):
     name = register_label_maps(tmp_path, [INDICES] * 3, "maps")
     records = DatasetCatalog.get(name)
     DatasetCatalog.remove(name)

@@ -102,7 +102,7 @@ def test_keypoints_are_the_outermost_pixels_of_the_mask(instances):
     assert seen
 
 
-def test_scenes_vary_in_count_and_size_with_crowds_and_empty_images():
+def test_scenes_vary():
     scenes = [render_scene(np.random.default_rng([0, 0, i]), 128) for i in range(150)]
     single = [sum(not crowd for crowd in scene.crowd) for scene in scenes]
     assert min(single) == 0 and max(single) >= 6 and any(any(scene.crowd) for scene in scenes)
@@ -153,7 +153,7 @@ def test_nothing_half_written_is_left_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_arguments_for_the_same_folder_are_an_error(root):
+def test_folder_of_other_arguments_is_an_error(root):
     assert generate(root.parent, num_train=40, num_val=30) == root
     with pytest.raises(UserError, match="'num_train': 40.*'num_train': 41"):
         generate(root.parent, num_train=41, num_val=30)

@@ -42,7 +42,7 @@ def make(balance, weight=1.0, window=(0, 0, None), lr=0.0, first=0):
 
 
 @pytest.mark.parametrize("weight", [1e-4, 1.0, 1e4])
-def test_the_ratio_is_the_chosen_one_whatever_the_weights(weight):
+def test_ratio_is_independent_of_weights(weight):
     trainer, _, watch = make(0.5, weight)
     trainer.train(0, 20)
     assert watch.ratios[0] == pytest.approx(0.5, rel=1e-4)  # in the very first step

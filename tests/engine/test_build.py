@@ -84,7 +84,7 @@ def test_a_mapper_of_a_project_keeps_its_traceback(num_workers, capsys):
     assert "raise self.error" in error
 
 
-def test_a_file_that_such_a_mapper_cannot_read_is_one_line():
+def test_file_unreadable_by_the_mapper_is_an_error():
     with pytest.raises(UserError, match="image a.png"):
         NamedErrors(Mapper(FileNotFoundError("a.png")))({"file_name": "a.png"})
     with pytest.raises(UserError, match="image a.png .*no such label"):

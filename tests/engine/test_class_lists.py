@@ -44,7 +44,7 @@ class Heads(nn.Module):
             self.num_classes = own
 
 
-def test_permuted_ids_in_the_test_data_are_an_error_that_names_both_lists(tmp_path):
+def test_permuted_ids_are_an_error(tmp_path):
     data = coco()
     train = register_coco(tmp_path, data, "first")
     for category, number in zip(data["categories"], (3, 1, 2), strict=True):
@@ -101,7 +101,7 @@ def test_how_many_classes_a_model_has(model, counts):
     assert tuple(class_count(model, kind) for kind in ("things", "stuff", "labels")) == counts
 
 
-def test_an_unknown_model_states_the_only_kind_that_the_data_has():
+def test_num_classes_of_an_unknown_model():
     assert class_count(Heads(own=7), "labels", alone=True) == 7
     with pytest.raises(UserError, match="has 7 classes, the data 2"):
         check_class_lists({"the data": loader_of(labels=["a", "b"])}, Heads(own=7))
@@ -138,7 +138,7 @@ def test_what_says_nothing_is_logged(caplog):
     assert "the data names none" in caplog.text and "Identity states no number" in caplog.text
 
 
-def test_the_list_is_in_the_checkpoint_and_compared_when_it_is_loaded(tmp_path):
+def test_checkpoint_classes_are_compared(tmp_path):
     net = nn.Linear(2, 2)
     Checkpointer(net, str(tmp_path), classes=ClassLists({"things": ["a", "b"]})).save("model_0000001")
     file = str(tmp_path / "model_0000001.pth")
@@ -152,7 +152,7 @@ def test_the_list_is_in_the_checkpoint_and_compared_when_it_is_loaded(tmp_path):
 
 
 @pytest.mark.parametrize("foreign", [None, ["a"], {"things": "a"}, {"things": [1]}, {1: {}}])
-def test_classes_of_another_form_in_a_checkpoint_are_not_compared(tmp_path, foreign):
+def test_classes_in_another_format_are_ignored(tmp_path, foreign):
     net = nn.Linear(2, 2)
     torch.save({"model": net.state_dict(), "classes": foreign}, tmp_path / "x.pth")
     lists = ClassLists({"things": ["b"]})

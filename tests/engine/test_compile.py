@@ -39,7 +39,7 @@ def step(distiller, student, teacher, seed=1):
 
 
 @pytest.mark.slow
-def test_a_compiled_distiller_is_the_same_in_one_graph_for_all_sizes():
+def test_compiled_distiller_matches_in_one_graph():
     plain = DiffKD(16, 24, latent_channels=8, num_function_evals=2)
     compiled = copy.deepcopy(plain)
     compiled.compile(dynamic=True, backend="aot_eager")  # all of torch.compile but inductor, which takes a minute

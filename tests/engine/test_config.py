@@ -59,7 +59,7 @@ def test_a_broken_config_is_one_line(text, error, message, tmp_path):
     assert builtins.__import__ is before
 
 
-def test_a_yaml_config_of_a_project_says_that_extend_is_missing(tmp_path):
+def test_yaml_config_without_extend_is_an_error(tmp_path):
     path = tmp_path / "project.yaml"
     path.write_text(YAML + "    ASPP_CHANNELS: 16\n")
     with pytest.raises(UserError, match="MODEL.SEM_SEG_HEAD.(LOSS_TYPE|ASPP_CHANNELS).*--project.*extend="):

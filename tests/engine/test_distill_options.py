@@ -51,7 +51,7 @@ def test_boxes_may_go_through_a_pooler_at_another_path():
     assert losses[0] > 0 and torch.equal(*losses)
 
 
-def test_the_options_of_another_projects_train_become_ours_or_are_named():
+def test_train_options_of_another_project():
     train = dict(max_iter=7, amp=dict(enabled=True), wandb=dict(enabled=False))
     train["clip_grad"] = dict(enabled=True, params=dict(max_norm=0.1, norm_type=2))
     theirs = OmegaConf.create(dict(model=L(nn.Linear)(in_features=1, out_features=1), train=train))
@@ -60,7 +60,7 @@ def test_the_options_of_another_projects_train_become_ours_or_are_named():
     assert cfg.model._target_ is DistilledModel and cfg.notes == ["train.wandb is not honoured"]
 
 
-def test_a_loops_variable_beside_the_parts_of_a_config_is_nobodys():
+def test_loop_variable_in_a_config_is_ignored():
     cfg = load_config("configs/shapes/alone_retinanet_r18.py", [])
     cfg.part = dict(num_levels="${..nowhere}")
     check_config(cfg)

@@ -152,7 +152,7 @@ def test_a_resumed_run_inherits_nothing(resume, inherited, tmp_path, caplog):
     assert ("inherits 1 tensors from the teacher: weight" in caplog.text) == inherited
 
 
-def test_frozen_parameters_that_nothing_loads_are_a_warning(caplog):
+def test_random_frozen_parameters_are_a_warning(caplog):
     warn_of_random_weights("", nn.Linear(2, 2))
     warn_of_random_weights("there.pth", nn.Linear(2, 2).requires_grad_(False))
     assert not caplog.records
@@ -184,7 +184,7 @@ class Noisy(nn.Module):
         return {"loss": (self.norm(x) * torch.rand(())).mean()}
 
 
-def test_the_trial_of_the_points_leaves_no_trace_and_finds_what_does_not_fit():
+def test_trial_of_points():
     model = DistilledModel(Noisy(), Noisy(), [DistillPoint("norm", "norm", Mimic(2, 2))])
     loader = [[dict(image=torch.randn(2, 8, 8)), dict(image=torch.randn(2, 8, 8))] for _ in range(3)]
     before = [buffer.clone() for buffer in model.buffers()]
@@ -200,7 +200,7 @@ def test_the_trial_of_the_points_leaves_no_trace_and_finds_what_does_not_fit():
     assert check_points(DistilledModel(Noisy()), loader) is loader  # without points there is nothing to try
 
 
-def test_the_trial_sees_what_the_teacher_does_behind_the_last_captured_module():
+def test_trial_runs_teachers_to_the_end():
     class Twice(Noisy):
         def forward(self, batched_inputs):
             super().forward(batched_inputs)
@@ -222,7 +222,7 @@ def test_the_trial_sees_what_the_teacher_does_behind_the_last_captured_module():
     assert check_points(model, loader) is not None
 
 
-def test_the_trial_does_not_keep_detectron2s_grouping_from_yielding_again():
+def test_trial_keeps_aspect_ratio_groups():
     model = DistilledModel(Noisy(), Noisy(), [DistillPoint("norm", "norm", Mimic(2, 2))])
     records = [dict(image=torch.full((2, 8, 8), float(i)), width=8, height=9) for i in range(6)]
     batches = list(check_points(model, AspectRatioGroupedDataset(records, batch_size=2)))

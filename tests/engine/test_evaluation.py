@@ -29,12 +29,12 @@ def finish_iteration(folder, iteration: int, ap: float):
 
 
 @pytest.mark.parametrize(("iteration", "due"), [(3, 1), (4, 0), (7, 1)])
-def test_an_evaluation_that_was_due_and_did_not_happen_is_made_up_for(tmp_path, iteration, due):
+def test_missed_evaluation_runs_on_resume(tmp_path, iteration, due):
     count, scalars = finish_iteration(tmp_path, iteration, 2.0)
     assert count == due and scalars.get("bbox/AP") == (2.0 if due else None)
 
 
-def test_results_of_that_iteration_are_taken_over_and_those_of_another_are_not(tmp_path):
+def test_kept_results_are_used_for_their_iteration_only(tmp_path):
     finish_iteration(tmp_path, 3, 2.0)
     count, scalars = finish_iteration(tmp_path, 3, 9.0)
     assert count == 0 and scalars["bbox/AP"] == 2.0
@@ -42,7 +42,7 @@ def test_results_of_that_iteration_are_taken_over_and_those_of_another_are_not(t
     assert count == 1 and scalars["bbox/AP"] == 9.0
 
 
-def test_a_new_run_forgets_what_another_left_in_its_folder(tmp_path):
+def test_new_run_removes_old_results(tmp_path):
     finish_iteration(tmp_path, 3, 2.0)
     hook = EvalHook(4, dict, tmp_path)
     loop = Loop(0)
@@ -51,6 +51,6 @@ def test_a_new_run_forgets_what_another_left_in_its_folder(tmp_path):
     assert not hook.path.exists()
 
 
-def test_a_metric_that_is_nan_is_null_and_a_class_named_so_is_not(tmp_path):
+def test_nan_is_written_as_null(tmp_path):
     write_results(tmp_path / "results.json", {"bbox": {"AP": float("nan"), "AP-NaN": 1.0}})
     assert json.loads((tmp_path / "results.json").read_text()) == {"bbox": {"AP": None, "AP-NaN": 1.0}}

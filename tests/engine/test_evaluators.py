@@ -94,7 +94,7 @@ def test_a_perfect_detector_has_100_whatever_the_ids(tmp_path, first_id):
 
 @pytest.mark.parametrize("key", ["area", "iscrowd", "segmentation"])
 @pytest.mark.parametrize("value", [None, ...])
-def test_keys_that_only_the_evaluator_reads_may_be_missing(tmp_path, key, value):
+def test_evaluator_keys_may_be_missing(tmp_path, key, value):
     data = coco()
     for annotation in data["annotations"]:
         annotation.pop(key) if value is ... else annotation.update({key: value})
@@ -110,7 +110,7 @@ def test_two_classes_of_one_name_keep_their_results(tmp_path):
     assert results["AP-cat (id 1)"] == pytest.approx(100) and results["AP-cat (id 3)"] == 0
 
 
-def test_each_of_several_test_sets_has_its_results_under_its_name(tmp_path):
+def test_results_of_several_test_sets(tmp_path):
     data = coco()
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
@@ -137,7 +137,7 @@ def test_each_of_several_test_sets_has_its_results_under_its_name(tmp_path):
         (dict(tazks=1), "TypeError"),
     ],
 )
-def test_what_an_evaluator_lacks_is_one_line_before_the_training(tmp_path, options, message):
+def test_missing_evaluator_input_is_an_error(tmp_path, options, message):
     name = register_coco(tmp_path, coco(), "set")
     register_coco(tmp_path, coco(images=1), "other")
     with pytest.raises(UserError, match=f"evaluator COCOEvaluator of .*{message}"):
@@ -203,7 +203,7 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
         build_test_sets(config(name, L(LVISEvaluator)(dataset_name=name)), Perfect(coco()))
 
 
-def test_an_evaluator_of_ones_own_is_built_and_its_errors_keep_their_traceback(tmp_path):
+def test_custom_evaluator_keeps_its_traceback(tmp_path):
     data = coco()
     name = register_coco(tmp_path, data, "set")
     assert judge(config(name, L(Own)(dataset_name=name)), Perfect(data)) == {"own": {"images": 4}}
@@ -225,7 +225,7 @@ def test_metadata_that_segmentation_needs(tmp_path, change, message):
         build_test_sets(config(name, L(SemSegEvaluator)(dataset_name=name)), nn.Identity())
 
 
-def test_panoptic_truth_has_a_pq_of_100_and_an_unknown_category_is_named(small_datasets, caplog, monkeypatch):
+def test_panoptic_ground_truth_has_pq_100(small_datasets, caplog, monkeypatch):
     provide_panopticapi()
     name = "panoptic_trial"
     forget(name)

@@ -153,7 +153,7 @@ def test_the_report_changes_nothing_and_warns(caplog):
     assert "factors on the weights of the points for a ratio of gradient norms" in tables[0]
 
 
-def test_norms_are_those_of_the_gradient_where_distillation_reaches():
+def test_gradient_norms_of_reached_parameters():
     """The point lies before the norm, whose parameters have a gradient of the task alone."""
     trainer = distilling_trainer(1.0)
     losses = trainer.model(trainer.data_loader[0])

@@ -11,7 +11,7 @@ from diffkd_d2.errors import UserError
 
 
 @pytest.mark.parametrize(("code", "expected"), [(2, SystemExit), (143, SystemExit), (-9, ProcessExitedException)])
-def test_the_exit_code_of_one_of_several_processes_is_that_of_the_whole(code, expected, monkeypatch):
+def test_exit_code_of_a_child_process(code, expected, monkeypatch):
     def fail(*_, **__):
         raise ProcessExitedException("process 1 ended", error_index=0, error_pid=1, exit_code=code)
 
@@ -29,6 +29,6 @@ def test_more_gpus_than_there_are():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="looks at a machine without a GPU")
-def test_several_machines_without_gpus_are_sent_to_torchrun():
+def test_several_machines_without_gpus_are_refused():
     with pytest.raises(UserError, match="torchrun --nnodes"):
         launch.check_gpus(1, machines=2)

@@ -95,7 +95,7 @@ def batch():
 
 
 @pytest.mark.parametrize(("dead", "shared"), [(True, False), (False, False), (False, True)])
-def test_a_dead_level_is_a_warning_and_its_numbers_are_in_the_log(dead, shared, batch, caplog):
+def test_dead_level_is_a_warning(dead, shared, batch, caplog):
     points = [DistillPoint("map", "map", Mimic(2, 2), name=name) for name in ("a", "b")]
     model = DistilledModel(Images(False), Images(dead), points, shared_distiller=shared)
     with caplog.at_level("INFO"), watch_teacher_maps(model.points) as maps:
@@ -144,7 +144,7 @@ def test_main_metrics():
     assert main_metrics(of_two_sets) == {"first bbox": ("AP", 1.0), "second bbox": ("AP", 2.0)}
 
 
-def test_the_log_says_where_the_student_has_reached_its_teacher(tmp_path, caplog):
+def test_student_reaching_its_teacher_is_logged(tmp_path, caplog):
     student = {"bbox": {"AP": 30.0}, "bbox_ema": {"AP": 31.0}, "segm": {"AP": 10.0}}
     teacher_check.report_teacher_reached(student, tmp_path)  # the teacher's are not known
     assert not caplog.records

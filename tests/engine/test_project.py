@@ -94,7 +94,7 @@ def test_every_part_of_the_yaml_counts():
     assert cfg.notes == ["TEST.AUG.ENABLED is not honoured: no test-time augmentation"]
 
 
-def test_the_batch_follows_the_number_of_processes_where_the_yaml_asks_for_it(monkeypatch):
+def test_reference_world_size_scales_the_batch(monkeypatch):
     opts = [
         "SOLVER.IMS_PER_BATCH",
         16,
@@ -136,7 +136,7 @@ def test_a_project_does_not_set_up_anything_of_its_own(tmp_path, monkeypatch):
     assert getattr(sys.modules.get("train_net"), "__file__", None) != PROJECT  # it took nobody's name
 
 
-def test_a_model_that_remembers_its_device_is_built_for_the_one_it_runs_on():
+def test_model_with_a_stored_device():
     cfg = from_project(STUDENT, PROJECT)
     cfg.model.teacher = dict(cfg.model.student)
     place_models(finish(cfg).model, "meta")
@@ -160,6 +160,10 @@ def test_the_flags_pair_any_config_with_any_teacher(tmp_path):
     for alone in ([*pair, "--method", "alone"], [*pair[:4], "--method", "mimic"]):
         model = instantiate(configure(arguments(*alone)).model)
         assert not len(model.points) and not model.teachers
+    assert (
+        "--method mimic does nothing without --teacher: the student trains alone"
+        in configure(arguments(*pair[:4], "--method", "mimic")).notes
+    )
 
 
 def test_a_lazy_config_takes_the_flags_too(tmp_path):
@@ -234,7 +238,7 @@ def test_the_zoos_trained_file_is_the_teachers():
     assert cfg.model.teacher.weights.endswith(".pkl") and "retinanet_R_101_FPN_3x" in cfg.model.teacher.weights
 
 
-def test_what_one_reader_changes_in_a_config_no_other_sees():
+def test_config_readers_do_not_share_changes():
     first, second = (training_cfg(config=RETINANET, project=None) for _ in range(2))
     first.SOLVER.BASE_LR = 7.0
     assert second.SOLVER.BASE_LR != 7.0

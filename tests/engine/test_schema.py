@@ -63,7 +63,7 @@ CONFIG = str(ROOT / "shapes/diffkd_retinanet_r18.py")
         "model.points.0.distiller=kd",
     ],
 )
-def test_a_value_of_a_wrong_type_or_out_of_range_is_one_line_that_names_it(override):
+def test_wrong_type_or_range_is_named(override):
     with pytest.raises(UserError) as error:
         load_config(CONFIG, [override])
     key = override.partition("=")[0]
@@ -112,7 +112,7 @@ def test_a_part_that_is_missing(cfg, part):
         check_config(cfg)
 
 
-def test_an_option_that_nobody_reads_and_one_that_is_missing(cfg):
+def test_unknown_and_missing_options(cfg):
     cfg.train.max_itr = 5
     with pytest.raises(UserError, match="nothing reads train.max_itr; the nearest names: max_iter"):
         check_config(cfg)

@@ -10,7 +10,15 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
-from diffkd_d2.engine.weights import claim_output_folder, load_for_evaluation, load_weights, start_folder
+from diffkd_d2.checkpoint.run_folder import Run
+from diffkd_d2.engine.defaults import distill_defaults, train_defaults
+from diffkd_d2.engine.weights import (
+    claim_output_folder,
+    load_for_evaluation,
+    load_weights,
+    run_settings,
+    start_folder,
+)
 from diffkd_d2.errors import UserError
 from diffkd_d2.modeling.teacher import inherit, load_teacher, require_loaded
 
@@ -84,6 +92,24 @@ def test_initial_weights_may_be_of_a_part(tmp_path):
     cfg = config(tmp_path, init_prefix="1", init_checkpoint=str(tmp_path / "x.pth"))
     load_weights(cfg, model, Checkpointer(net), None, resume=False)
     assert torch.equal(net[1].weight, part.weight)
+
+
+def test_a_resumed_run_with_another_distillation_or_teacher_says_so(tmp_path, caplog):
+    def run(teacher, **distill):
+        torch.save(teacher.state_dict(), tmp_path / "t.pth")
+        point = SimpleNamespace(name="p3", weight=2.0)
+        model = SimpleNamespace(points=[point], teachers=[load_teacher(teacher, str(tmp_path / "t.pth"))])
+        cfg = OmegaConf.create(dict(train=train_defaults(), distill={**distill_defaults(), **distill}))
+        return Run(tmp_path, ["p3"], run_settings(cfg, lambda where: 1.0, model))
+
+    teacher = nn.Linear(3, 2)
+    before = run(teacher).state_dict()
+    run(teacher).load_state_dict(before)
+    assert "--resume" not in caplog.text
+    run(nn.Linear(3, 2), weight=3.0, stop_iter=5).load_state_dict(before)
+    assert "distill.weight is 3.0, in the checkpoint 1.0: 3.0 counts" in caplog.text
+    assert "distill.stop_iter is 5, in the checkpoint None" in caplog.text
+    assert "the sha256 of teacher 0 is" in caplog.text and "point p3" not in caplog.text
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def where(chosen):
         (SEMANTIC, PANOPTIC, ["p2", "p3", "p4", "p5"]),
     ],
 )
-def test_feature_levels_meet_at_common_strides_with_their_own_channels(student, teacher, levels):
+def test_feature_levels_are_paired_by_stride(student, teacher, levels):
     models = build(student), build(teacher, channels=48)
     chosen = points(*models, "mimic")
     assert where(chosen) == [("backbone", level) for level in levels]
@@ -68,7 +68,7 @@ def test_class_logits_where_both_have_the_same_head(student, teacher, expected):
     train_two_steps(*models, chosen)
 
 
-def test_a_teacher_that_is_a_cascade_gives_its_last_stage():
+def test_cascade_teacher_uses_its_last_stage():
     (point,) = points(build(FASTER), build(CASCADE), "kd")
     assert (point.roi.stage, point.roi.teacher_stage) == (0, 2)
 
@@ -87,7 +87,7 @@ def test_softmax_methods_are_refused_on_sigmoid_logits():
         points(build(RETINANET), build(RETINANET), "kd")
 
 
-def test_one_batch_shows_the_shapes_of_a_model_that_does_not_declare_them():
+def test_shapes_are_measured_if_not_declared():
     student, teacher = Net(4), Net(6)
     chosen = points(student.train(), teacher, "mimic")
     assert where(chosen) == [("backbone", "p2"), ("backbone", "p3")]
@@ -134,6 +134,8 @@ def test_wrong_options_are_one_line():
         points(*pair, "mimic", latent_channel=3)
     with pytest.raises(UserError, match="no method 'mimick'; the nearest names: mimic"):
         find_recipes("diffkd+mimick")
+    with pytest.raises(UserError, match=", ".join(names())):
+        find_recipes("xyz")
 
 
 def test_without_a_teacher_or_with_two():

@@ -22,7 +22,7 @@ def point(key="p2", teacher_key=None, **more):
     return DistillPoint("backbone", "backbone", Mimic(4, 6), key=key, teacher_key=teacher_key, **more)
 
 
-def test_the_teacher_is_no_part_of_the_model_and_stays_as_it_was():
+def test_teacher_is_not_a_submodule_and_is_unchanged():
     teacher = Net(6)
     before = copy.deepcopy(teacher.state_dict())
     model = DistilledModel(Net(4), teacher, [point()]).train()
@@ -48,7 +48,7 @@ def test_every_parameter_of_student_and_distillers_gets_a_gradient():
     assert all(p.grad is None for p in model.teachers[0].parameters())
 
 
-def test_without_points_losses_and_gradients_are_those_of_the_bare_student():
+def test_without_points_equals_the_bare_student():
     bare = Net(4).train()
     model = DistilledModel(copy.deepcopy(bare)).train()
     batch = images((16, 16))
@@ -76,7 +76,7 @@ def test_weight_and_scale_multiply_the_kd_loss():
     torch.testing.assert_close(model(batch)["loss_kd_p2"], 1.5 * plain)
 
 
-def test_maps_that_differ_by_padding_are_cropped_and_padding_is_masked():
+def test_padding_is_cropped_and_masked():
     model = DistilledModel(Net(4, divisor=8), Net(6, divisor=32), [point(), point("p3")]).train()
     seen = []
     for p in model.points:
@@ -199,7 +199,7 @@ class InPlace(nn.Module):
         return self.conv(x).relu_()
 
 
-def test_capture_says_where_an_output_is_changed_in_place_afterwards():
+def test_capture_reports_in_place_changes():
     net = nn.Sequential(InPlace(), nn.Conv2d(2, 2, 1))
     with pytest.raises(UserError, match=r"'0.conv'.* changed in place later"), capture(net, ["0.conv"]):
         net(torch.randn(1, 3, 4, 4))
@@ -238,7 +238,7 @@ def test_a_module_whose_forward_is_not_called_names_modules_that_can_be_captured
         net(torch.randn(1, 3, 4, 4))
 
 
-def test_a_shared_module_can_be_captured_by_each_of_its_names():
+def test_shared_module_has_several_names():
     net = OtherMethod()
     assert "second_name" not in dict(net.named_modules())
     with capture(net, ["second_name"]) as outputs:
@@ -287,7 +287,7 @@ class OneBackbone(nn.Module):
         return {"loss": self.backbone(torch.stack([x["image"] for x in inputs]))["p2"].mean()}
 
 
-def test_declared_strides_hold_where_a_teacher_pads_small_images_to_a_large_square():
+def test_declared_strides_with_square_padding():
     seen = []
     p2 = DistillPoint("backbone", "backbone", Mimic(5, 5), key="p2")
     p2.distiller.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))

@@ -56,7 +56,7 @@ def test_boxes_come_in_positions_of_the_map():
     torch.testing.assert_close(boxes[0][0], torch.tensor([0.25, 0.5, 1.25, 1.5]))
 
 
-def test_scores_are_the_teachers_largest_probability_on_the_common_area():
+def test_scores_are_the_teachers_largest_probability():
     teacher = Net(6, divisor=32)
     teacher.head = nn.Conv2d(6, 3, 1)
     teacher.norm = nn.BatchNorm2d(3)
@@ -109,7 +109,7 @@ def sampled_classes(heads) -> list[list[torch.Tensor]]:
 
 
 @pytest.mark.parametrize(("config", "stages"), [(FASTER, 1), (CASCADE, 3)])
-def test_labels_of_rows_are_those_that_detectron2_gave_them(config, stages):
+def test_labels_of_roi_rows(config, stages):
     student, teacher = build(config), build(config)
     recorders = [Recorder("labels") for _ in range(stages)]
     module = "roi_heads.box_predictor" if stages == 1 else "roi_heads.box_predictor.{}"

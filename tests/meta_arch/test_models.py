@@ -105,14 +105,14 @@ def test_different_widths_and_classes():
         match_classes(["a"], ["b"])
 
 
-def test_a_list_of_classes_of_the_wrong_length_is_one_line():
+def test_class_list_of_wrong_length_is_an_error():
     head = roi("box", "box_predictor", 5, key=0, classes=match_classes(list("abcd"), list("abcde"), background=True))
     model = DistilledModel(build(FASTER), build(FASTER), [head]).train()
     with EventStorage(), pytest.raises(UserError, match="the list of classes makes 5 channels, there are 6"):
         model(batch())
 
 
-def test_two_teachers_each_with_points():
+def test_two_teachers():
     points = [level("p3"), level("p4")]
     points[1].teacher_index = 1
     losses = train_two_steps(build(FASTER), [build(RETINANET), build(MASK)], points)
@@ -130,7 +130,7 @@ def test_a_stage_that_the_student_lacks_is_one_line():
         model(batch())
 
 
-def test_a_batch_without_a_sampled_box_gives_zero_and_every_gradient():
+def test_batch_without_sampled_boxes():
     point = mask()
     student = torch.zeros(0, CLASSES, 28, 28, requires_grad=True)
     losses = point.train()(student, torch.zeros(0, CLASSES, 28, 28), [(64, 64)])
@@ -139,7 +139,7 @@ def test_a_batch_without_a_sampled_box_gives_zero_and_every_gradient():
     assert all(p.grad is not None for p in point.parameters())
 
 
-def test_the_teachers_head_sees_the_students_boxes_and_its_own_features():
+def test_teacher_head_uses_student_boxes():
     teacher = build(MASK).eval()
     features = {f"p{i}": torch.randn(1, FPN, 64 // 2**i, 64 // 2**i) for i in range(2, 7)}
     boxes = [Boxes(torch.tensor([[4.0, 4.0, 40.0, 40.0], [8.0, 8.0, 20.0, 30.0]]))]

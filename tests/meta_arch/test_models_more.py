@@ -113,7 +113,7 @@ def test_the_same_model_twice(name):
     assert build().load_state_dict(student.state_dict())
 
 
-def test_a_lazy_model_may_be_taught_by_one_of_yaml():
+def test_lazy_student_with_yaml_teacher():
     student = instantiate(L(fcos)())
     teacher = yaml_model("COCO-Detection/retinanet_R_50_FPN_1x.yaml", [*SMALL, "MODEL.FPN.OUT_CHANNELS", FPN])
     train_two_steps(student, teacher, [level("p3"), level("p7")])

@@ -47,7 +47,7 @@ def count(model, kind):
 
 
 @pytest.mark.parametrize("norm", ["FrozenBN", "BN"])
-def test_the_copy_gives_the_same_features_and_the_teacher_stays_as_it_was(norm):
+def test_folded_copy_has_the_same_features(norm):
     teacher = frozen(backbone(norm))
     before = copy.deepcopy(teacher.state_dict())
     folded = fold_frozen_norms(teacher, ["bottom_up.res2.0.conv1", ""])
@@ -81,7 +81,7 @@ def test_norms_without_fixed_statistics_stay():
     torch.testing.assert_close(folded(x), teacher(x))
 
 
-def test_a_captured_norm_turns_folding_off_with_a_line_in_the_log(caplog):
+def test_captured_norm_disables_folding(caplog):
     teacher = frozen(backbone("FrozenBN"))
     with caplog.at_level(logging.INFO, logger="diffkd_d2"):
         assert fold_frozen_norms(teacher, ["", "bottom_up.res3.0.conv2.norm"]) is teacher

@@ -21,7 +21,7 @@ SWIN = ("swin_tiny_patch4_window7_224", dict(strict_img_size=False, embed_dim=24
 
 
 @pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in NAMES), SWIN], ids=lambda x: str(x)[:20])
-def test_stages_have_the_strides_and_channels_that_they_declare(name, options):
+def test_declared_strides_and_channels(name, options):
     backbone = TimmBackbone(name, STAGES, **options).eval()
     outputs, shapes = backbone(torch.randn(2, 3, 64, 96)), backbone.output_shape()
     assert list(outputs) == STAGES and [shapes[s].stride for s in STAGES] == [4, 8, 16, 32]
@@ -53,7 +53,7 @@ def on_backbone(name, options):
 
 
 @pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in NAMES), SWIN], ids=lambda x: str(x)[:20])
-def test_a_detector_on_a_timm_backbone_learns_from_another_family(name, options):
+def test_timm_student_of_another_family(name, options):
     train_two_steps(on_backbone(name, options), build(RETINANET), [level(p, 64, FPN) for p in ("p3", "p5")])
 
 

@@ -40,7 +40,7 @@ A = ("annotations", 0)
         ((*A, "ignore"), 1, "'ignore' is 1"),
     ],
 )
-def test_what_contradicts_itself_is_an_error_that_names_the_record(folder, path, value, message):
+def test_contradictions_name_the_record(folder, path, value, message):
     line = folder.outcome(put(good(), path, value))
     assert message in line and "annotations.json" in line
 
@@ -67,7 +67,7 @@ def test_what_is_of_no_use_is_left_out_and_counted(folder, caplog, key, value, r
     assert f"left out of the dataset: 1 annotations: {reason}" in caplog.text
 
 
-def test_a_two_point_polygon_is_left_out_by_detectron2s_own_rule(folder, caplog):
+def test_two_point_polygon_is_left_out(folder, caplog):
     samples = folder.read(put(good(), (*A, "segmentation"), [[1, 1, 5, 5]]))
     assert [len(sample["instances"]) for sample in samples] == [2, 2]
     assert "Filtered out 1 instances without valid segmentation" in caplog.text
@@ -128,7 +128,7 @@ def test_images(folder, kind, message):
     assert message in line and (line == "read" or "0.png" in line)
 
 
-def test_the_sizes_of_a_rotated_image_are_those_that_one_sees(folder):
+def test_sizes_of_a_rotated_image(folder):
     save_image("EXIF-rotated", folder.path / "0.png")
     data = put(put(good(), ("images", 0, "height"), 10), ("images", 0, "width"), 6)
     for annotation in data["annotations"]:

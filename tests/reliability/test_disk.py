@@ -15,7 +15,7 @@ from diffkd_d2.engine.hooks import PeriodicCheckpointer
 
 
 @pytest.mark.slow
-def test_a_full_disk_ends_with_one_line_and_leaves_the_checkpoint_before(tiny_datasets, tmp_path):
+def test_full_disk_keeps_the_previous_checkpoint(tiny_datasets, tmp_path):
     """No file may grow beyond 1 MB from the fifth iteration on, as with a quota; a checkpoint takes ten."""
     out, log = tmp_path / "out", tmp_path / "log"
     finish(command(out, "train.max_iter=4"), tiny_datasets, log)

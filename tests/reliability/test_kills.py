@@ -39,7 +39,7 @@ def test_two_kills(tiny_datasets, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_kills_of_a_classifier_with_moving_average_and_accumulation(tiny_datasets, tmp_path):
+def test_two_kills_of_a_classifier(tiny_datasets, tmp_path):
     more = ("train.ema_decay=0.9", "train.accumulate=2")
     config = "configs/shapes_cls/alone_resnet10.py"
     assert survive(2, 60, tiny_datasets, tmp_path, *more, config=config)["kills"] == 2

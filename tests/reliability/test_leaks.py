@@ -31,7 +31,7 @@ def train_and_measure(iterations: int, datasets: Path, out: Path) -> dict:
 
 
 @pytest.mark.slow
-def test_counts_stand_still(tiny_datasets, tmp_path):
+def test_resource_counts_do_not_grow(tiny_datasets, tmp_path):
     train_and_measure(80, tiny_datasets, tmp_path / "out")
 
 

@@ -33,7 +33,7 @@ LONG = pytest.mark.faults
 @pytest.mark.parametrize(
     "config", ["shapes/diffkd_semantic_fpn_r18", pytest.param("shapes/mimic_semantic_fpn_r18", marks=LONG)]
 )
-def test_gradients_do_not_depend_on_the_number_of_processes(config, tiny_datasets, tmp_path):
+def test_gradients_of_several_processes(config, tiny_datasets, tmp_path):
     """A detector divides its losses by what each process finds; a mean over the pixels of equal images compares."""
     for count in (1, 2, 4):
         words = torchrun(count, "tests/helpers/several.py", f"configs/{config}.py", str(tmp_path / str(count)))
@@ -75,7 +75,7 @@ SHORT = ["dataloader.train.num_workers=0", "train.checkpointer.period=2", "train
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["raises", pytest.param("dies", marks=LONG)])
-def test_one_that_fails_ends_all_and_is_named(how, failing, tiny_datasets, tmp_path, monkeypatch):
+def test_failing_process_ends_all(how, failing, tiny_datasets, tmp_path, monkeypatch):
     monkeypatch.setenv("HOW", how)
     words = torchrun(2) + command(tmp_path / "out", *SHORT, config=failing)[1:]
     begin = time.monotonic()
@@ -91,7 +91,7 @@ def test_one_that_fails_ends_all_and_is_named(how, failing, tiny_datasets, tmp_p
 
 
 @pytest.mark.slow
-def test_a_nan_in_one_process_skips_the_step_in_all_and_ends_the_run(failing, tiny_datasets, tmp_path, monkeypatch):
+def test_nan_in_one_process_skips_all(failing, tiny_datasets, tmp_path, monkeypatch):
     monkeypatch.setenv("HOW", "nan")
     words = torchrun(2) + command(tmp_path / "out", *SHORT, "train.max_skipped=3", config=failing)[1:]
     process = start(words, tiny_datasets, tmp_path / "log")
@@ -114,7 +114,7 @@ def test_a_nan_in_one_process_skips_the_step_in_all_and_ends_the_run(failing, ti
 
 
 @pytest.mark.faults
-def test_an_elastic_restart_goes_on_from_the_last_checkpoint(failing, tiny_datasets, tmp_path, monkeypatch):
+def test_elastic_restart(failing, tiny_datasets, tmp_path, monkeypatch):
     words = torchrun(2, "--max-restarts", "1")
     monkeypatch.setenv("HOW", "dies")
     finish(words + command(tmp_path / "out", *SHORT, config=failing)[1:], tiny_datasets, tmp_path / "log")
@@ -168,7 +168,7 @@ def test_two_machines(tiny_datasets, tmp_path):
 
 
 @pytest.mark.slow
-def test_sigterm_at_one_machine_ends_both_with_one_checkpoint(tiny_datasets, tmp_path):
+def test_sigterm_at_one_machine_ends_both(tiny_datasets, tmp_path):
     words = two_machines(tmp_path / "out", "train.max_iter=1000", "train.checkpointer.period=1000")
     ranks = [start(words[i], tiny_datasets, tmp_path / f"log{i}") for i in (1, 0)]
     deadline = time.monotonic() + 120

@@ -31,7 +31,7 @@ def families() -> list:
 
 
 @pytest.mark.parametrize("name", families())
-def test_two_kills_and_an_extension_leave_what_one_run_leaves(name, tiny_datasets, tmp_path):
+def test_two_kills_and_an_extension(name, tiny_datasets, tmp_path):
     if name.endswith("vitdet") and importlib.util.find_spec("detectron2.modeling.backbone.vit") is None:
         pytest.skip("Detectron2 v0.6 has no ViTDet")
     options = [*SHORT, *constant_rate(name), *random_teacher(name, tmp_path / "teacher.pth")]

@@ -51,5 +51,5 @@ def test_a_config_without_points_has_no_ratio():
     assert run.returncode == 2 and "distils nothing" in run.stderr
 
 
-def test_calls_are_operators_that_are_no_views():
+def test_operator_calls_exclude_views():
     assert count_calls(lambda: torch.ones(2, 3).t()[0].mul(2).add_(1), "cpu", None) == 3

@@ -65,7 +65,7 @@ def test_tables_and_csv_equal_the_results_of_the_runs(comparison):
 
 
 @SLOW
-def test_a_finished_run_is_not_repeated_and_a_folder_has_one_meaning(compare, comparison):
+def test_finished_runs_are_kept(compare, comparison):
     before = {path: path.stat().st_mtime_ns for path in comparison.glob("*/seed_*/model_final.pth")}
     assert len(before) == 6
     assert "started" not in compare.finish(compare.words(comparison))
@@ -88,13 +88,13 @@ def kill_and_finish(compare, output: Path, kills: int) -> None:
 
 
 @SLOW
-def test_killed_once_and_side_by_side_it_ends_with_the_same_table(compare, comparison, tmp_path):
+def test_killed_once_with_two_jobs(compare, comparison, tmp_path):
     kill_and_finish(compare, tmp_path / "out", kills=1)
     assert summary_of(tmp_path / "out") == summary_of(comparison)
 
 
 @pytest.mark.faults
-def test_killed_three_times_it_ends_with_the_same_table(compare, comparison, tmp_path):
+def test_killed_three_times(compare, comparison, tmp_path):
     kill_and_finish(compare, tmp_path / "out", kills=3)
     assert summary_of(tmp_path / "out") == summary_of(comparison)
 
@@ -109,7 +109,7 @@ def test_killed_three_times_it_ends_with_the_same_table(compare, comparison, tmp
         ("alone", ["teacher="], "cannot be an arm"),
     ],
 )
-def test_arms_that_make_no_sense_are_refused(methods, own, line):
+def test_invalid_arms_are_refused(methods, own, line):
     with pytest.raises(UserError, match=line):
         parse_arms(methods, own)
 

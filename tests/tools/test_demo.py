@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 REPO = Path(__file__).resolve().parents[2]
 
 
-def test_the_demo_leaves_a_table_a_report_and_its_pictures(small_datasets, tmp_path):
+def test_demo_writes_table_report_and_pictures(small_datasets, tmp_path):
     out = tmp_path / "demo"
     command = [sys.executable, "tools/demo.py", "--iterations", "3", "--output", str(out)]
     env = dict(os.environ, DETECTRON2_DATASETS=str(small_datasets), OMP_NUM_THREADS="1")

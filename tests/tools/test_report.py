@@ -106,7 +106,7 @@ def test_gradient_ratios_are_those_of_the_log(tmp_path: Path):
     assert gradient_ratios(tmp_path) == {"loss_kd_p3": [(10, 2.0)], "all of them": [(10, 2.05)]}
 
 
-def test_the_threshold_of_a_model_is_where_its_f1_is_highest():
+def test_threshold_maximises_f1():
     square = dict(category_id=1, bbox=[0, 0, 10, 10])
     images = {1: [dict(square)], 2: [dict(square), dict(square, bbox=[50, 50, 10, 10], iscrowd=1)], 3: []}
     coco = SimpleNamespace(imgToAnns=images, getImgIds=lambda: [1, 2, 3])

@@ -14,7 +14,7 @@ def covers(a, b) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_labels_lie_inside_and_cover_none_another(seed):
+def test_labels_do_not_overlap(seed):
     rng = np.random.default_rng(seed)
     corners = rng.integers(0, 300, (25, 4))
     anchors = [(min(x, z), min(y, w), max(x, z), max(y, w)) for x, y, z, w in corners.tolist()]
@@ -29,11 +29,11 @@ def test_a_label_without_a_place_is_left_out():
     assert places.count(None) == 1
 
 
-def test_a_label_that_has_room_stands_on_its_box():
+def test_label_with_room_is_at_its_box():
     assert place_labels([(50, 60, 90, 90)], [(30, 10)], (200, 200)) == [(50, 50, 80, 60)]
 
 
-def test_small_images_are_enlarged_smoothly_and_large_ones_fit():
+def test_panel_size():
     step = np.zeros((40, 40, 3), np.uint8)
     step[:, 20:] = 200
     panel, factor = enlarge(step)
@@ -42,7 +42,7 @@ def test_small_images_are_enlarged_smoothly_and_large_ones_fit():
     assert max(enlarge(np.zeros((1200, 1800, 3), np.uint8))[0].shape) == 2 * PANEL
 
 
-def test_boxes_have_the_colour_of_their_class_and_classes_differ():
+def test_box_colours():
     image = np.full((120, 120, 3), 128, np.uint8)
     panel = draw_boxes(image, [Box((10, 20, 60, 90), 0, 0.9), Box((70, 30, 110, 100), 3)], ["a", "b", "c", "d"], "t")
     for label in (0, 3):
@@ -51,7 +51,7 @@ def test_boxes_have_the_colour_of_their_class_and_classes_differ():
     assert len({colour_of(i) for i in range(80)}) == 80
 
 
-def test_label_maps_are_panels_of_one_size_with_the_colours_of_their_classes():
+def test_label_map_panels():
     image = np.full((50, 80, 3), 100, np.uint8)
     labels = np.zeros((50, 80), int)
     labels[:, 40:] = 2

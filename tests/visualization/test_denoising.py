@@ -34,7 +34,7 @@ def test_steps_end_where_the_distiller_ends():
     torch.testing.assert_close(steps["noisy"], share * steps["student"] + (1 - share) * noise)
 
 
-def test_inputs_are_those_of_the_distillers_and_nothing_stays():
+def test_distiller_inputs():
     model, inputs = small_model(), batch()
     before, generator = copy.deepcopy(model.state_dict()), torch.get_rng_state()
     with unchanged(model):
@@ -46,7 +46,7 @@ def test_inputs_are_those_of_the_distillers_and_nothing_stays():
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-def test_a_strip_has_a_row_for_each_image_and_level_of_diffkd():
+def test_strip_has_a_row_per_image_and_level():
     model, inputs = small_model(), batch()
     images = [np.zeros((64, 96, 3), np.uint8)] * 2
     with unchanged(model):

@@ -6,7 +6,7 @@ import torch
 from diffkd_d2.visualization.similarity import CommonColours, cka, cosine, positions
 
 
-def test_cka_is_blind_to_rotation_scale_and_shift_and_sees_noise():
+def test_cka_invariances():
     a = torch.randn(200, 8)
     rotation = torch.linalg.qr(torch.randn(8, 8)).Q
     assert cka(a, 3 * a @ rotation + 5) == pytest.approx(1, abs=1e-5)
@@ -44,5 +44,5 @@ def test_colours_share_one_scale():
     assert (weak - middle).abs().mean() < 0.7 * (painted - middle).abs().mean()
 
 
-def test_colours_of_fewer_than_three_channels_are_an_image():
+def test_colours_of_few_channels():
     assert CommonColours(torch.randn(16, 2))(torch.randn(2, 4, 4)).shape == (4, 4, 3)

@@ -1,4 +1,4 @@
-"""COCO's objects with their masks."""
+"""COCO's objects with masks."""
 
 from .coco import dataloader
 

@@ -1,4 +1,4 @@
-"""COCO's objects and stuff, as PanopticFPN takes them."""
+"""COCO's things and stuff, for PanopticFPN."""
 
 from detectron2.model_zoo import get_config
 

@@ -16,7 +16,7 @@ NUM_IMAGES = 1281167
 
 
 def augmentation(auto_augment=None, interpolation="bilinear", erase=0.0):
-    """Random crop to 224 px and flip, then RandAugment and random erasing where they are asked for."""
+    """Return a random crop to 224 px and a flip, then RandAugment and random erasing if asked for."""
     transform = L(create_transform)(
         input_size=224,
         is_training=True,
@@ -29,7 +29,7 @@ def augmentation(auto_augment=None, interpolation="bilinear", erase=0.0):
 
 
 def mixup(mixup_alpha, cutmix_alpha, label_smoothing):
-    """Mixup or CutMix, one of them for each batch."""
+    """Return Mixup and CutMix; each batch gets one of them."""
     return L(Mixup)(
         mixup_alpha=mixup_alpha, cutmix_alpha=cutmix_alpha, label_smoothing=label_smoothing, num_classes=1000
     )

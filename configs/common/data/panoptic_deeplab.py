@@ -1,4 +1,4 @@
-"""What Panoptic-DeepLab trains on: label maps, centers and offsets, made of panoptic images."""
+"""Panoptic-DeepLab's training data: label maps, centers and offsets, made from panoptic images."""
 
 from detectron2.config import LazyCall as L
 
@@ -11,7 +11,7 @@ from detectron2.projects.panoptic_deeplab.target_generator import PanopticDeepLa
 
 
 def panoptic_deeplab_mapper(augmentations, image_format, thing_ids, **options):
-    """Config of the mapper; `options` override the target generator's, whose values are the project's."""
+    """Return the config of the mapper; `options` override the project's values of the target generator."""
     project = dict(sigma=10, ignore_stuff_in_offset=True, small_instance_area=4096, small_instance_weight=3)
     generator = L(PanopticDeepLabTargetGenerator)(ignore_label=255, thing_ids=thing_ids, **{**project, **options})
     return L(PanopticDeeplabDatasetMapper)(

@@ -1,4 +1,4 @@
-"""The built-in dataset; generated under DETECTRON2_DATASETS when it is first used."""
+"""The built-in dataset; generated under DETECTRON2_DATASETS on first use."""
 
 import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L

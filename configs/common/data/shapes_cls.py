@@ -1,4 +1,4 @@
-"""The classification folder of `shapes`: objects in the middle of 64 px; generated when it is first used."""
+"""The classification folder of `shapes`: centred objects, 64 px; generated on first use."""
 
 from detectron2.config import LazyCall as L
 from torchvision.transforms import v2
@@ -9,8 +9,8 @@ from .tiny_imagenet20 import dataloader
 
 dataloader.train.dataset.source = L(shapes_crops)(split="train")
 dataloader.test.dataset.source = L(shapes_crops)(split="val")
-# Other objects may stand beside the labelled one, so that it must stay near the middle; without rotation and colour the
-# 1,600 images are learned by heart.
+# Other objects may be next to the labelled one, so it must stay near the middle. Without rotation and colour jitter the
+# networks memorise the 1,600 images.
 augment = [
     L(v2.RandomAffine)(degrees=180, translate=[0.06, 0.06], scale=[0.8, 1.2], fill=128),
     L(v2.RandomHorizontalFlip)(),

@@ -1,4 +1,4 @@
-"""The scenes of `shapes` as objects with masks and label maps, as PanopticFPN takes them: AP, mIoU and PQ."""
+"""The scenes of `shapes` as objects with masks and label maps, for PanopticFPN: AP, mIoU and PQ."""
 
 from detectron2.config import LazyCall as L
 from detectron2.data import get_detection_dataset_dicts

@@ -8,7 +8,7 @@ from diffkd_d2.modeling.norm import norm_layer
 
 
 def diffkd_points(student_channels, teacher_channels, num_classes, latent_channels=1024, tau=1.0, weights=(1.0, 1.0)):
-    """DiffKD on feature maps, with autoencoder, and on logits, as the authors distil (their kd_loss.py)."""
+    """Return DiffKD on feature maps, with autoencoder, and on logits, as in the authors' kd_loss.py."""
     norm = L(norm_layer)(name="BN")
     feature = L(DiffKD)(
         student_channels=student_channels,
@@ -24,15 +24,15 @@ def diffkd_points(student_channels, teacher_channels, num_classes, latent_channe
 
 
 def logit_point(distiller, weight=1.0):
-    """A distiller between the class logits."""
+    """Return a point on the class logits."""
     return L(DistillPoint)(student="logits", teacher="logits", weight=weight, distiller=distiller)
 
 
 def kd_points(tau=4.0, weight=1.0):
-    """Hinton's KD."""
+    """Return KD on the logits (1503.02531)."""
     return [logit_point(L(KD)(tau=tau), weight)]
 
 
 def dist_points(tau=1.0, weight=2.0):
-    """DIST; its weight of 2 is that of the authors' strategies."""
+    """Return DIST on the logits; its weight of 2 is that of the authors' strategies."""
     return [logit_point(L(DIST)(tau=tau), weight)]

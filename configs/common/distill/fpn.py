@@ -12,7 +12,7 @@ from diffkd_d2.modeling.norm import norm_layer
 def diffkd_points(
     levels, student_channels=256, teacher_channels=256, weight=1.0, latent_channels=None, subsample=None, **options
 ):
-    """DiffKD between the outputs of both backbones, a distiller for each level.
+    """Return DiffKD on the outputs of both backbones, one point per level.
 
     `subsample` maps levels to the points' `subsample`, such as {"p2": 2}; `options` are DiffKD's for all levels.
     """
@@ -36,7 +36,7 @@ def diffkd_points(
 
 
 def feature_points(levels, distiller, weight=1.0):
-    """Return a point with a distiller of its own between the outputs of both backbones on each level."""
+    """Return mimic at the same places."""
     return [
         L(DistillPoint)(
             student="backbone", teacher="backbone", key=level, weight=weight, distiller=copy.deepcopy(distiller)

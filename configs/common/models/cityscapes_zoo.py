@@ -1,4 +1,4 @@
-"""Detectron2's published teachers for Cityscapes that its zoo does not list: those of its projects."""
+"""Teachers for Cityscapes published by Detectron2's projects, which its zoo does not list."""
 
 from detectron2.config import LazyCall as L
 
@@ -21,7 +21,7 @@ WEIGHTS = {
 
 
 def deeplab_teacher(kind):
-    """Config of the teacher: R103 for "v3" and "v3_plus", R52 for "panoptic" (projects/*/README.md)."""
+    """Return the config of the teacher: R103 for "v3" and "v3_plus", R52 for "panoptic" (projects/*/README.md)."""
     depth, task = (50, "panoptic") if kind == "panoptic" else (101, "sem_seg")
     model = deeplab(kind, deeplab_resnet(depth), f"cityscapes_fine_{task}_train")
     return L(load_teacher)(model=model, weights=WEIGHTS[kind])

@@ -38,7 +38,7 @@ OPTIONS = {
 
 
 def deeplab_resnet(depth, norm="SyncBN"):
-    """Options of a ResNet with a stem of three convolutions, res5 dilated; `depth` 101 makes R103, 50 makes R52."""
+    """Return options of a ResNet with a three-convolution stem and dilated res5; `depth` 101 is R103, 50 is R52."""
     return [
         *("MODEL.BACKBONE.NAME", "build_resnet_deeplab_backbone", "MODEL.RESNETS.DEPTH", depth),
         *("MODEL.RESNETS.NORM", norm, "MODEL.RESNETS.RES5_MULTI_GRID", [1, 2, 4], "MODEL.RESNETS.STRIDE_IN_1X1", False),
@@ -47,7 +47,7 @@ def deeplab_resnet(depth, norm="SyncBN"):
 
 
 def timm_dilated(name, pretrained=True, norm="SyncBN"):
-    """Options of a backbone of timm whose last stage has a stride of 16, and its pixel statistics."""
+    """Return options of a timm backbone with a stride of 16 at the last stage, and its pixel statistics."""
     mean, std = timm_pixel_stats(name)
     return [
         *("MODEL.DIFFKD_TIMM.NORM", norm, "MODEL.PIXEL_MEAN", mean, "MODEL.PIXEL_STD", std),
@@ -57,7 +57,7 @@ def timm_dilated(name, pretrained=True, norm="SyncBN"):
 
 
 def deeplab(kind, backbone, dataset, num_classes=19, crop_size=(512, 1024), options=()):
-    """Config of the model.
+    """Return the config of the model.
 
     Args:
         kind: "v3", "v3_plus" or "panoptic".

@@ -7,7 +7,7 @@ from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
 
 
 def semantic_fpn_head(channels, num_classes, conv_dims=128, **options):
-    """Config of the head on P2 to P5 of `channels` channels."""
+    """Return the config of the head on P2 to P5 of `channels` channels."""
     return L(SemSegFPNHead)(
         input_shape={f"p{i}": L(ShapeSpec)(stride=2**i, channels=channels) for i in (2, 3, 4, 5)},
         num_classes=num_classes,
@@ -20,7 +20,7 @@ def semantic_fpn_head(channels, num_classes, conv_dims=128, **options):
 
 
 def semantic_fpn(backbone, head, pixel_mean=(103.53, 116.28, 123.675), pixel_std=(57.375, 57.12, 58.395)):
-    """Config of a SemanticSegmentor; the statistics are those of BGR images where none are given."""
+    """Return the config of a SemanticSegmentor; the default pixel statistics are for BGR images."""
     return L(SemanticSegmentor)(
         backbone=backbone, sem_seg_head=head, pixel_mean=list(pixel_mean), pixel_std=list(pixel_std)
     )

@@ -1,4 +1,4 @@
-"""Small ResNets for images of 64 px, by timm's own arguments."""
+"""Small ResNets of timm for images of 64 px."""
 
 from detectron2.config import LazyCall as L
 
@@ -6,7 +6,7 @@ from diffkd_d2.classification.classifier import Classifier
 
 
 def slim_classifier(num_classes, width, blocks):
-    """A ResNet of basic blocks whose first stage is `width` wide (64 in ResNet-18), `blocks` of them in each stage."""
+    """Return a ResNet with `blocks` basic blocks per stage and `width` channels in the first (64 in ResNet-18)."""
     return L(Classifier)(
         model="timm/resnet18",
         num_classes=num_classes,

@@ -11,7 +11,7 @@ from .slim_resnet import slim_resnet_fpn
 
 
 def slim_faster_rcnn(depth, width, channels, fc_dim=256, num_classes=8, masks=False):
-    """Config of Faster R-CNN, or with `masks` of Mask R-CNN: slim backbone, GroupNorm in the heads, small anchors."""
+    """Return a Faster R-CNN, or Mask R-CNN with `masks`: slim backbone, GroupNorm in the heads, small anchors."""
     model = get_config("common/models/mask_rcnn_fpn.py").model
     model.backbone = slim_resnet_fpn(depth, width, channels, ["res2", "res3", "res4", "res5"])
     model.backbone.top_block = L(LastLevelMaxPool)()
@@ -34,10 +34,10 @@ def slim_faster_rcnn(depth, width, channels, fc_dim=256, num_classes=8, masks=Fa
 
 
 def slim_panoptic_fpn(depth, width, channels, num_classes=8, sem_seg_classes=4):
-    """Config of PanopticFPN: Mask R-CNN and the head of Semantic FPN."""
+    """Return the config of PanopticFPN: Mask R-CNN and the head of Semantic FPN."""
     model = slim_faster_rcnn(depth, width, channels, num_classes=num_classes, masks=True)
     model._target_ = PanopticFPN
     model.sem_seg_head = semantic_fpn_head(channels, sem_seg_classes, conv_dims=channels, loss_weight=0.5)
-    # Detectron2 drops regions of ground below 4,096 pixels, a quarter of these images.
+    # Detectron2's default drops stuff regions below 4,096 pixels, a quarter of these images.
     model.combine_stuff_area_thresh = 256
     return model

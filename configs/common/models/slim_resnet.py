@@ -8,7 +8,7 @@ BLOCKS = {18: [2, 2, 2, 2], 50: [3, 4, 6, 3]}
 
 
 def slim_resnet_fpn(depth, width, fpn_channels, in_features, norm="BN"):
-    """Config of a ResNet-18 or -50 whose first stage is `width` wide (64 in the paper), under an FPN."""
+    """Return the config of a ResNet-18 or -50 under an FPN, its first stage `width` wide (64 in the paper)."""
     expansion = 4 if depth == 50 else 1
     stages, in_channels = [], width
     for i, blocks in enumerate(BLOCKS[depth]):

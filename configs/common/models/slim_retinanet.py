@@ -12,7 +12,7 @@ from .slim_resnet import slim_resnet_fpn
 
 
 def slim_retinanet(depth, width, channels, num_convs, num_classes=8):
-    """Config of a RetinaNet with an FPN and a head of `channels` channels and `num_convs` convolutions."""
+    """Return the config of a RetinaNet with an FPN and a head of `channels` channels and `num_convs` convolutions."""
     return L(RetinaNet)(
         backbone=slim_resnet_fpn(depth, width, channels, ["res3", "res4", "res5"]),
         head=L(RetinaNetHead)(

@@ -11,7 +11,7 @@ STAGES = ["res2", "res3", "res4", "res5"]
 
 
 def timm_fpn(name, channels=256, pretrained=True, norm="SyncBN", **options):
-    """Config of an FPN, P2 to P5, on the timm model `name`; `options` are `TimmBackbone`'s."""
+    """Return the config of an FPN, P2 to P5, on the timm model `name`; `options` are `TimmBackbone`'s."""
     bottom_up = L(TimmBackbone)(name=name, out_features=STAGES, pretrained=pretrained, norm=norm, **options)
     return L(FPN)(bottom_up=bottom_up, in_features=STAGES, out_channels=channels)
 

@@ -1,4 +1,4 @@
-"""ViTDet (2203.16527), which Detectron2 has since v0.6."""
+"""ViTDet (2203.16527); needs Detectron2's main branch."""
 
 import importlib.util
 
@@ -16,10 +16,10 @@ if importlib.util.find_spec("detectron2.modeling.backbone.vit") is None:
 
 
 def vitdet_b():
-    """Config of Mask R-CNN on ViT-B."""
+    """Return the config of Mask R-CNN on ViT-B."""
     return get_config("common/models/mask_rcnn_vitdet.py").model
 
 
 def vitdet_teacher():
-    """Config of Mask R-CNN on ViT-B with Detectron2's weights for COCO."""
+    """Return the config of Mask R-CNN on ViT-B with Detectron2's weights for COCO."""
     return L(load_teacher)(model=vitdet_b(), weights=WEIGHTS)

@@ -8,11 +8,11 @@ from diffkd_d2.modeling.yaml_model import yaml_model
 
 
 def zoo_model(name, opts=()):
-    """Config of the model, untrained; `opts` override its YAML config."""
+    """Return the config of the model, untrained; `opts` override its YAML config."""
     return L(yaml_model)(config=f"{name}.yaml", opts=list(opts))
 
 
 def zoo_teacher(name, lazy=False):
-    """Config of the model with the zoo's weights; `lazy` where the zoo configures it in Python."""
+    """Return the config of the model with the zoo's weights; set `lazy` if the zoo's config is a LazyConfig."""
     model = get_config(f"{name}.py").model if lazy else zoo_model(name)
     return L(load_teacher)(model=model, weights=get_checkpoint_url(f"{name}{'.py' if lazy else '.yaml'}"))

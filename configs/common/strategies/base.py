@@ -1,4 +1,4 @@
-"""What the classification strategies share."""
+"""Parts shared by the classification strategies."""
 
 from detectron2.config import LazyCall as L
 from detectron2.solver import WarmupParamScheduler
@@ -15,17 +15,17 @@ def set_length(options, batch, epochs, num_images):
 
 
 def steps(epochs, milestones, gamma=0.1):
-    """The learning rate times gamma from each milestone on; epochs and milestones are in one unit of time."""
+    """Return a schedule that multiplies by gamma at each milestone; epochs and milestones have the same unit."""
     values = [gamma**i for i in range(len(milestones) + 1)]
     return L(MultiStepParamScheduler)(values=values, milestones=milestones, num_updates=epochs)
 
 
 def warm_up(scheduler, epochs, warmup_epochs, warmup_factor):
-    """A linear rise over the first epochs to what the scheduler says there."""
+    """Return the scheduler with a linear warm-up over the first epochs."""
     return L(WarmupParamScheduler)(
         scheduler=scheduler, warmup_length=warmup_epochs / epochs, warmup_factor=warmup_factor, warmup_method="linear"
     )
 
 
-# As the authors' optimizers have it: biases and norms do not decay.
+# No weight decay on biases and norms, as in the authors' optimizers.
 no_decay = dict(weight_decay_norm=0.0, weight_decay_bias=0.0)

@@ -1,4 +1,4 @@
-"""Detectron2's DeepLab schedule of Cityscapes: SGD, 90,000 iterations, a polynomial decay."""
+"""Detectron2's DeepLab schedule for Cityscapes: SGD, 90,000 iterations, polynomial decay."""
 
 from ..optim import SGD as optimizer
 from ..schedule import poly as lr_multiplier

@@ -1,4 +1,4 @@
-"""Detectron2's schedule of Cityscapes' instances: SGD, 24,000 iterations of 8 images, a tenth after 18,000."""
+"""Detectron2's Mask R-CNN schedule for Cityscapes: SGD, 24,000 iterations of 8 images, a tenth after 18,000."""
 
 from detectron2.config import LazyCall as L
 from detectron2.solver import WarmupParamScheduler

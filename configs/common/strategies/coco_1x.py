@@ -1,4 +1,4 @@
-"""Detectron2's 1x schedule of COCO: SGD, 90,000 iterations of 16 images, from a ResNet-50 trained on ImageNet."""
+"""Detectron2's 1x schedule for COCO: SGD, 90,000 iterations of 16 images, from a ResNet-50 trained on ImageNet."""
 
 from detectron2.model_zoo import get_config
 

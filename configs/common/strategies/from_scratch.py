@@ -1,4 +1,4 @@
-"""Small detectors and segmentors, trained from scratch: AdamW, a cosine over the run, clipped gradients."""
+"""Small detectors and segmentors, trained from scratch: AdamW, a cosine schedule, clipped gradients."""
 
 from ..optim import AdamW as optimizer
 from ..schedule import cosine as lr_multiplier

@@ -1,4 +1,4 @@
-"""B1: SGD, 100 epochs, a tenth every 30, crops and flips alone; 32 images on each of 8 GPUs.
+"""B1: SGD, 100 epochs, a tenth every 30, crops and flips; 32 images on each of 8 GPUs.
 
 Numbers: hunto/image_classification_sota, configs/strategies/distill/{diffkd/diffkd_b1,resnet_kdt4,resnet_dist}.yaml.
 """

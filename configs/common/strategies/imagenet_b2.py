@@ -15,7 +15,7 @@ dataloader.train.total_batch_size = 768
 dataloader.train.dataset.transform = augmentation("rand-m9-mstd0.5", erase=0.2)
 optimizer = L(RMSpropTF)(params=SGD.params, lr=0.048, alpha=0.9, momentum=0.9, eps=1e-3, weight_decay=1e-5)
 optimizer.params.update(no_decay)
-# In tenths of an epoch.
+# The unit is a tenth of an epoch.
 decay = steps(4500, [24 * i for i in range(1, 188)], gamma=0.97)
 lr_multiplier = warm_up(decay, epochs=450, warmup_epochs=3, warmup_factor=1e-6 / 0.048)
 set_length(train, batch=768, epochs=450, num_images=NUM_IMAGES)

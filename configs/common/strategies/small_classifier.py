@@ -1,4 +1,4 @@
-"""Small classifiers: AdamW, a cosine over the run, bfloat16."""
+"""Small classifiers: AdamW, a cosine schedule, bfloat16."""
 
 from ..optim import AdamW as optimizer
 from ..schedule import cosine as lr_multiplier
