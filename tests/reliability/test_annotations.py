@@ -55,7 +55,7 @@ def test_contradictions_name_the_record(folder, path, value, message):
         ("bbox", [40, 1, 5, 5], "the box lies outside of the image"),
         ("segmentation", [[1, 1, 5, 5, math.nan, 2]], "no polygon"),
         ("segmentation", [[1, 1, 5, 5, 1e9, 2]], "no polygon"),
-        ("segmentation", {"counts": [50, 50], "size": [20, 5]}, "the RLE is not of the image's size"),
+        ("segmentation", {"counts": [50, 50], "size": [20, 5]}, "the RLE does not have the image's size"),
         ("segmentation", {"counts": [500, 50], "size": [10, 10]}, "the RLE is damaged"),
         ("segmentation", {"counts": "zzzz", "size": [10, 10]}, "the RLE is damaged"),
     ],
