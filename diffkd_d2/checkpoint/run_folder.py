@@ -113,12 +113,11 @@ def checkpoints_in(folder: str | Path) -> list[Path]:
 
 
 def clear_folder(folder: str | Path) -> None:
-    """Remove the previous run's checkpoints, their hashes, the pointer to the last one, and the results."""
-    (Path(folder) / "last_checkpoint").unlink(missing_ok=True)
-    (Path(folder) / "results.json").unlink(missing_ok=True)
-    for path in checkpoints_in(folder):
+    """Remove the previous run's checkpoints, their hashes, the pointer to the last one, and its results."""
+    folder = Path(folder)
+    left = [folder / "last_checkpoint", *folder.glob("results*.json")]
+    for path in [*left, *checkpoints_in(folder), *map(hash_of, checkpoints_in(folder))]:
         path.unlink(missing_ok=True)
-        hash_of(path).unlink(missing_ok=True)
 
 
 def check_parts(data: Mapping[str, Any], parts: Mapping[str, Any], source: str) -> None:
