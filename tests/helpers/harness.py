@@ -72,7 +72,7 @@ def finish(words: Sequence[str], datasets: Path, log: Path, timeout: int = 900) 
 def kill_in_training(
     process: subprocess.Popen, out: Path, log: Path, checkpoints: int, delay: float | None
 ) -> Killed | None:
-    """SIGKILL the run some seconds after it began, once it has begun to write so many checkpoints.
+    """SIGKILL the run some seconds after it began to write its n-th checkpoint.
 
     `delay` None: while it writes the last of these. Returns None where the run ended before.
     """

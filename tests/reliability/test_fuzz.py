@@ -77,7 +77,7 @@ FILES = {
 
 
 def fuzz(folder: Folder, kind: str, count: int) -> list[str]:
-    """Read so many files of a kind; return what came of each."""
+    """Read a number of files of one kind; return the outcome of each."""
     outcomes = []
     health = list(HealthCheck)
 
