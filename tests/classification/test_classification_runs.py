@@ -90,7 +90,7 @@ def test_two_processes_train(teacher, small_datasets, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["model.student.num_classes=9"], "the dataset has 8 classes, the model 9"),
+        (["model.student.num_classes=9"], "the model has 9 classes, the training data 8"),
         (["model.student.model=timm/resnet81"], "timm has no network 'resnet81'"),
         (["train.accumulate=0"], "train.accumulate is 0"),
     ],
