@@ -89,7 +89,8 @@ class FakeSource:
     """As long as the dataset, and empty."""
 
     def __init__(self, imagenet):
-        self.length, self.classes = (1281167, ["a"] * 1000) if imagenet else (50000, ["a"] * 100)
+        self.length, count = (1281167, 1000) if imagenet else (50000, 100)
+        self.classes = [f"class {i}" for i in range(count)]
 
     def __len__(self):
         return self.length
