@@ -137,7 +137,7 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(small_datasets, tmp_path, 
     for line in (
         "keys loaded from assets/shapes_teacher_r50.pth",
         "the teacher has bbox AP",
-        "images of shapes_train, ",
+        "train shapes_train: ",
         "boxes per class: circle ",
         "p3: backbone <- backbone, DiffKD, weight 5, stride 8, teacher's (8, 96, 16, 16)",
         "optimizer group: lr 0.001",

@@ -12,6 +12,7 @@ from detectron2.utils.events import EventStorage
 from omegaconf import DictConfig
 from torch import nn
 
+from ..data.loaders import dataset_names
 from ..meta_arch.distilled_model import DistilledModel
 from .class_lists import class_names
 from .evaluators import EvaluationSet
@@ -45,7 +46,10 @@ def log_plan(
     """
     lines = ["Plan:"]
     lines += [f"  model   {line}" for line in _models(model)]
-    for name, data in {"train": loader, **{f"test {s.name}".rstrip(): s.loader for s in test_sets}}.items():
+    for name, data in {
+        f"train {' + '.join(dataset_names(cfg.dataloader.train))}".rstrip(): loader,
+        **{f"test {s.name}".rstrip(): s.loader for s in test_sets},
+    }.items():
         lines += [f"  data    {name}: {line}" for line in _data(data)]
     lines += [f"  point   {line}" for line in _points(model, checked.maps)]
     lines += [f"  length  iterations {start_iter} to {cfg.train.max_iter - 1}; {_window(cfg, model)}"]

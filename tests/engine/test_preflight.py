@@ -196,6 +196,7 @@ def test_the_plan(batch, caplog):
     before = [p.clone() for p in model.parameters()]
     cfg = window(max_iter=100, start_iter=10, warmup_iters=5)
     cfg.train.device, cfg.train.amp = "cpu", dict(dtype=None)
+    cfg.dataloader = dict(train=dict(dataset=dict(names=["nowhere"])))
     records = [dict(annotations=[dict(category_id=1)] * 2), dict(annotations=[dict(category_id=0)]), dict()]
     train = SimpleNamespace(records=records, left_out={"annotations: the box has no area": 3})
     test_sets = [EvaluationSet("here", SimpleNamespace(dataset=range(7)), [])]
@@ -205,9 +206,9 @@ def test_the_plan(batch, caplog):
         log_plan(cfg, model, train, test_sets, Checked([batch], maps, ClassLists({})), start_iter=20)
     for line in (
         "distillers: ModuleList, 0.00 M parameters",
-        "train: 3 images, 3 boxes",
-        "train: boxes per class: 0 1, 1 2",
-        "train: left out: 3 annotations: the box has no area",
+        "train nowhere: 3 images, 3 boxes",
+        "train nowhere: boxes per class: 0 1, 1 2",
+        "train nowhere: left out: 3 annotations: the box has no area",
         "test here: 7 images",
         "here: map <- map, Mimic, weight 2, stride 4, teacher's (2, 2, 8, 8)",
         "iterations 20 to 99; loss_kd acts in iterations 10 to 99, rising over 5",
