@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compare_arms import LONGER, Arm
 from compare_results import read_tasks
 from compare_runs import read_metrics
 from compare_table import Table, number
@@ -63,11 +62,6 @@ def read_group(folder: Path, words: list[str]) -> Group:
     if (folder / "metrics.json").exists():
         return Group(folder, None, [Member(f"{folder.parent.name}/{folder.name}", folder, words)])
     raise UserError(f"{folder} holds neither compare.json nor metrics.json")
-
-
-def arms_of(summary: dict[str, Any]) -> list[Arm]:
-    """Return the arms of a comparison that were trained as long as each other."""
-    return [Arm(name, tuple(arm["words"])) for name, arm in summary["arms"].items() if name != LONGER]
 
 
 def results_table(member: Member) -> Table:

@@ -30,11 +30,13 @@ def fill_in(data: Json, file: str, masks: bool = True) -> None:
     for annotation in annotations:
         _fill_annotation(annotation, masks, filled)
     for what, count in sorted(filled.items()):
-        _warn(f"{file}: {count} of {len(annotations)} annotations have no {what}")
+        _log_once(f"{file}: {count} of {len(annotations)} annotations have no {what}")
     names = Counter(category["name"] for category in data["categories"])
     for category in data["categories"]:
         if names[category["name"]] > 1:
-            _warn(f"{file}: {names[category['name']]} categories are named '{category['name']}'; their ids are added")
+            _log_once(
+                f"{file}: {names[category['name']]} categories are named '{category['name']}'; their ids are added"
+            )
             category["name"] += f" (id {category['id']})"
 
 
@@ -74,17 +76,19 @@ def warn_of_contradictions(data: Json, file: str) -> None:
     """Warn if areas fit boxes that are written as two corners, or if images share a file name."""
     annotations = data.get("annotations", [])
     corners = sum(_area_is_of_corners(a) for a in annotations)
-    if 10 * corners > len(annotations):  # a few fit by chance: 11 of 8,611 in `shapes`
-        _warn(
+    if corners:
+        _log_once(
             f"{file}: 'area' does not fit the box in {corners} of {len(annotations)} annotations, but fits it as "
-            "x0 y0 x1 y1: 'bbox' must be x, y, width, height"
+            "x0 y0 x1 y1: 'bbox' must be x, y, width, height",
+            # A few fit by chance, such as 11 of 8,611 in `shapes`.
+            logging.WARNING if 10 * corners > len(annotations) else logging.INFO,
         )
     larger = sum(_area_is_larger(a) for a in annotations)
     if larger:
-        _warn(f"{file}: 'area' is larger than the box in {larger} of {len(annotations)} annotations")
+        _log_once(f"{file}: 'area' is larger than the box in {larger} of {len(annotations)} annotations")
     repeated = len(data["images"]) - len({image["file_name"] for image in data["images"]})
     if repeated:
-        _warn(f"{file}: {repeated} of {len(data['images'])} images share their file_name with another image")
+        _log_once(f"{file}: {repeated} of {len(data['images'])} images share their file_name with another image")
 
 
 def _area_is_of_corners(annotation: Json) -> bool:
@@ -108,6 +112,6 @@ def _products_are_finite(*values: float) -> bool:
     return all(abs(value) < 1e100 for value in values)
 
 
-def _warn(message: str) -> None:
+def _log_once(message: str, level: int = logging.WARNING) -> None:
     # Once per message, because loaders and evaluators may read the same file.
-    log_first_n(logging.WARNING, message, key="message", name=__name__)
+    log_first_n(level, message, key="message", name=__name__)
