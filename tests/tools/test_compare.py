@@ -37,9 +37,7 @@ def test_arms_of_a_seed_see_the_same_weights_and_images(comparison):
         alone, weightless, diffkd = (
             metrics_of(comparison, a, seed, "loss_cls") for a in ("alone", "weightless", "diffkd")
         )
-        # A loss of weight zero changes the order in which gradients are summed, hence their last bits.
-        assert len(alone) == 6 and alone == pytest.approx(weightless, rel=1e-5)
-        assert alone[0] == weightless[0]
+        assert len(alone) == 6 and alone == weightless
         assert diffkd[0] == alone[0] and diffkd != alone
     assert metrics_of(comparison, "alone", 1, "loss_cls") != metrics_of(comparison, "alone", 2, "loss_cls")
     assert summary_of(comparison)["same_start"]
