@@ -1,5 +1,6 @@
 """SIGTERM from a scheduler: write a checkpoint after the current step, then exit."""
 
+import functools
 import multiprocessing
 import os
 import signal
@@ -39,13 +40,14 @@ class PreemptionHook(HookBase):
 
     def __init__(self, checkpointer: Any, device: torch.device | str):
         self.checkpointer, self.device = checkpointer, device
-        self.asked, self._process = False, os.getpid()
+        self.asked = False
         self._before: Any = None
 
     def before_train(self) -> None:
         """Install the signal handler, if this is the main thread."""
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGTERM, self._ask)
+            _leave_forks_alone()
 
     def after_step(self) -> None:
         """Write the checkpoint and raise SystemExit, in all processes after the same iteration."""
@@ -66,10 +68,6 @@ class PreemptionHook(HookBase):
             self._before = None
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._process:
-            # A forked worker, such as one of an evaluator's pool, ends as it would without this hook.
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
         self.asked = True
 
     def _any_asked(self) -> bool:
@@ -78,3 +76,23 @@ class PreemptionHook(HookBase):
         vote = torch.tensor(int(self.asked), device=self.device)
         dist.all_reduce(vote, dist.ReduceOp.MAX)
         return bool(vote.item())
+
+
+@functools.cache
+def _leave_forks_alone() -> None:
+    """Let SIGTERM end forked processes, such as the workers of an evaluator's pool, as it would without the hook.
+
+    Python drops signals that reach a process while it is being forked, so they wait until the handler is gone.
+    """
+    sigterm = {signal.SIGTERM}
+
+    def restore_default() -> None:
+        if isinstance(getattr(signal.getsignal(signal.SIGTERM), "__self__", None), PreemptionHook):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, sigterm)
+
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, sigterm),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, sigterm),
+        after_in_child=restore_default,
+    )
