@@ -1,7 +1,6 @@
 """Loads every file of the hostile corpus in one process and measures it."""
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -29,6 +28,17 @@ def judge(path: Path, role: str) -> str:
     return ""
 
 
+def peak_mb(reset: bool = False) -> float:
+    """Return the most memory that this process has held since the last reset, in MB.
+
+    `getrusage` does not serve: its maximum includes the process that started this one.
+    """
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
+    return int(line.split()[1]) / 1e3
+
+
 def main() -> None:
     """Judge the corpus in this process and print what came of it as JSON: `python judge_hostile.py FOLDER ROLE`."""
     folder, role = Path(sys.argv[1]), sys.argv[2]
@@ -36,13 +46,11 @@ def main() -> None:
     for name, path in make_corpus(folder, folder / "canary"):
         if role == "resume" and path.suffix == ".pkl":
             continue
-        start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before, start = peak_mb(reset=True), time.monotonic()
         line = judge(path, role)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        seconds = time.process_time() - start
+        seconds = time.monotonic() - start
         ran = (folder / "canary").exists() or Path("/tmp/escaped").exists()
-        memory = dict(peak_mb=peak / 1e3, more_mb=(peak - before) / 1e3)
-        report.append(dict(name=name, line=line, seconds=seconds, ran=ran, **memory))
+        report.append(dict(name=name, line=line, seconds=seconds, ran=ran, more_mb=peak_mb() - before))
         path.unlink()
     print(json.dumps(report))
 

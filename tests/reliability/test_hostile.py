@@ -37,13 +37,13 @@ def test_the_corpus_is_refused(role, count, tmp_path):
     )
     assert run.returncode == 0, run.stderr[-3000:]
     report = json.loads(run.stdout.splitlines()[-1])
-    print(role, len(report), max(r["seconds"] for r in report), max(r["peak_mb"] for r in report))
+    print(role, len(report), max(r["seconds"] for r in report), max(r["more_mb"] for r in report))
     assert len(report) >= count
     assert [r["name"] for r in report if r["ran"]] == []
     taken = [r["name"] for r in report if not r["line"]]
     assert [name for name in taken if role != "student" or not name.startswith(PARTIAL)] == []
     assert [r["name"] for r in report if "\n" in r["line"] or len(r["line"]) > 1000] == []
-    assert max(r["seconds"] for r in report) < 10 and max(r["peak_mb"] for r in report) < 2000
+    assert max(r["seconds"] for r in report) < 60 and max(r["more_mb"] for r in report) < 200
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ class Read(HTMLParser):
 
     def __init__(self, text: str):
         super().__init__()
-        self.rows, self.sources, self.tags = [], [], set()
+        self.rows, self.sources, self.tags, self.inside = [], [], set(), False
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
