@@ -1,6 +1,6 @@
 """`shapes`: a procedural dataset in COCO's layout, written to disk once, the same bytes for the same seed.
 
-python -m diffkd_d2.data.shapes --root datasets
+python -m diffkd_d2.datasets.shapes --root datasets
 """
 
 import argparse
