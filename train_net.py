@@ -117,7 +117,7 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
             hooks.IterationTimer(),
             hooks.LRScheduler(scheduler=lr_multiplier),
             DistillHook(model, *window, distill.weight, cfg.train.log_period),
-            balance_hook or GradientReportHook(model, distill.start_iter),
+            balance_hook or GradientReportHook(model, distill.start_iter, distill.weight),
             precise_bn,
             NormalizerHook(model.student),
             average,

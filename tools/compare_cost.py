@@ -20,7 +20,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmark import measure, peak_memory
+from benchmark_meters import measure, peak_memory
 from compare_arms import load_arm
 
 from diffkd_d2.engine.loaders import build_loader, check_image_format

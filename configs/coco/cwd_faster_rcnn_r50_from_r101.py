@@ -1,4 +1,4 @@
-"""CWD on P2 to P5 of COCO, as published for Faster R-CNN: R50-FPN 1x from Detectron2's R101-FPN 3x."""
+"""CWD on P2 to P6 of COCO, as published for Faster R-CNN: R50-FPN 1x from Detectron2's R101-FPN 3x."""
 
 from detectron2.config import LazyCall as L
 
@@ -14,7 +14,7 @@ model = L(DistilledModel)(
     student=zoo_model("COCO-Detection/faster_rcnn_R_50_FPN_1x"),
     teacher=zoo_teacher("COCO-Detection/faster_rcnn_R_101_FPN_3x"),
     points=feature_points(
-        ["p2", "p3", "p4", "p5"], L(ChannelWise)(student_channels=256, teacher_channels=256, tau=1.0), weight=10.0
+        ["p2", "p3", "p4", "p5", "p6"], L(ChannelWise)(student_channels=256, teacher_channels=256, tau=1.0), weight=10.0
     ),
     shared_distiller=False,
 )

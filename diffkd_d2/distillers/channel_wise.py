@@ -2,14 +2,15 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .layers import align_channels
-from .losses import check_channels, visible
-from .ranges import require_at_least, require_positive
+from .losses import visible
+from .map_distiller import MapDistiller
+from .ranges import require_positive
 
 
-class ChannelWise(nn.Module):
+class ChannelWise(MapDistiller):
     """KL divergence between channels, each taken as a distribution over the positions of an image, times tau^2.
 
     Args:
@@ -22,27 +23,15 @@ class ChannelWise(nn.Module):
     """
 
     def __init__(self, student_channels: int, teacher_channels: int, tau: float = 1.0):
-        super().__init__()
-        require_at_least(1, student_channels=student_channels, teacher_channels=teacher_channels)
+        super().__init__(student_channels, teacher_channels)
         require_positive(tau=tau)
-        self.student_channels, self.teacher_channels, self.tau = student_channels, teacher_channels, tau
+        self.tau = tau
         self.align = align_channels(student_channels, teacher_channels)
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
-        """Return `loss_kd`, the mean over images and channels.
-
-        Args:
-            student: (N, Cs, H, W).
-            teacher: (N, Ct, H, W), carries no gradient.
-            mask: (N, 1, H, W), 1 where a position counts, 0 where it is padding.
-
-        Raises:
-            ValueError: if a feature has another number of channels than the distiller was built for.
-        """
-        check_channels("student", student, self.student_channels)
-        check_channels("teacher", teacher, self.teacher_channels)
-        student, teacher = self.align(visible(student, mask)), visible(teacher, mask)
-        log_student, log_teacher = (self._over_positions(x, mask) for x in (visible(student), teacher))
+        """Return `loss_kd`, the mean over images and channels."""
+        student, teacher = self.visible_pair(student, teacher, mask)
+        log_student, log_teacher = (self._over_positions(x, mask) for x in (visible(self.align(student)), teacher))
         divergence = F.kl_div(log_student, log_teacher, reduction="sum", log_target=True)
         return {"loss_kd": self.tau**2 * divergence / (len(teacher) * self.teacher_channels)}
 

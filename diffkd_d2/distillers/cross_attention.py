@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 from ..diffusion import Conv1x1
 from .layers import MaskedBatchNorm2d, align_channels
-from .losses import check_channels, ones_or, visible
-from .ranges import require_at_least
+from .losses import ones_or, visible
+from .map_distiller import MapDistiller
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(MapDistiller):
     """Let each position of the student attend to all positions of the teacher; compare instance-normalised maps.
 
     The attention has no softmax, so its two products can be computed in the order that needs a matrix of channels by
@@ -25,9 +25,7 @@ class CrossAttention(nn.Module):
     """
 
     def __init__(self, student_channels: int, teacher_channels: int):
-        super().__init__()
-        require_at_least(1, student_channels=student_channels, teacher_channels=teacher_channels)
-        self.student_channels, self.teacher_channels = student_channels, teacher_channels
+        super().__init__(student_channels, teacher_channels)
         inner = max(teacher_channels // 2, 1)
         self.align = align_channels(student_channels, teacher_channels)
         self.query, self.key, self.value = (Conv1x1(teacher_channels, inner) for _ in range(3))
@@ -35,19 +33,9 @@ class CrossAttention(nn.Module):
         nn.init.zeros_(self.norm.weight)
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
-        """Return `loss_kd`, half of the MSE.
-
-        Args:
-            student: (N, Cs, H, W).
-            teacher: (N, Ct, H, W), carries no gradient.
-            mask: (N, 1, H, W), 1 where a position counts, 0 where it is padding.
-
-        Raises:
-            ValueError: if a feature has another number of channels than the distiller was built for.
-        """
-        check_channels("student", student, self.student_channels)
-        check_channels("teacher", teacher, self.teacher_channels)
-        student, teacher = visible(self.align(visible(student, mask)), mask), visible(teacher, mask)
+        """Return `loss_kd`, half of the MSE."""
+        student, teacher = self.visible_pair(student, teacher, mask)
+        student = visible(self.align(student), mask)
         weight = ones_or(mask, teacher)
         attended = student + self.norm(self.expand(self._attend(student, teacher, weight)), mask)
         pair = [_instance_norm(x, weight) for x in (attended, teacher)]

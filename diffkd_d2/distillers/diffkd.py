@@ -26,8 +26,8 @@ from .ranges import require_at_least, require_positive
 class DiffKD(nn.Module):
     """Denoise the student's feature with a diffusion model trained on the teacher's, then compare the two.
 
-    A step on P3 to P7 of one 800x1344 image keeps 1.30 times the activations of RetinaNet's own step with
-    `latent_channels=64`, and 1.98 times without an autoencoder (docs/methods.md). `recompute` reduces that.
+    A step on P3 to P7 of one 800x1344 image keeps 1.31 times the activations of RetinaNet's own step with
+    `latent_channels=64`, and 2.09 times without an autoencoder (docs/methods.md). `recompute` reduces that.
 
     Args:
         student_channels: Cs.

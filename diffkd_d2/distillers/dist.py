@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..diffusion import full_precision
 from .losses import check_channels
 from .ranges import require_at_least, require_positive
 
@@ -49,8 +50,9 @@ class DIST(nn.Module):
 
 
 def _rows(logits: Tensor, mask: Tensor | None) -> Tensor:
-    """Return logits (N, K) or (N, K, H, W) as (samples, K) in float32, without the positions outside the mask."""
-    rows = logits.float().flatten(2).movedim(1, -1).flatten(0, -2) if logits.dim() > 2 else logits.float()
+    """Return logits (N, K) or (N, K, H, W) as (samples, K) in at least float32, without positions outside the mask."""
+    logits = full_precision(logits)
+    rows = logits.flatten(2).movedim(1, -1).flatten(0, -2) if logits.dim() > 2 else logits
     return rows if mask is None else rows[mask.flatten() > 0]
 
 

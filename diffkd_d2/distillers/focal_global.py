@@ -5,11 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import align_channels
-from .losses import check_channels, ones_or, visible
+from .losses import ones_or, visible
+from .map_distiller import MapDistiller
 from .ranges import require_at_least, require_positive
 
 
-class FocalGlobal(nn.Module):
+class FocalGlobal(MapDistiller):
     """Compare maps inside and outside of boxes, weighted by the teacher's attention, and their global context.
 
     The four terms are summed over channels and positions and averaged over images. The default weights are those of
@@ -41,8 +42,7 @@ class FocalGlobal(nn.Module):
         attention_weight: float = 1e-3,
         relation_weight: float = 5e-6,
     ):
-        super().__init__()
-        require_at_least(1, student_channels=student_channels, teacher_channels=teacher_channels)
+        super().__init__(student_channels, teacher_channels)
         require_positive(temperature=temperature)
         require_at_least(
             0,
@@ -51,7 +51,7 @@ class FocalGlobal(nn.Module):
             attention_weight=attention_weight,
             relation_weight=relation_weight,
         )
-        self.student_channels, self.teacher_channels, self.temperature = student_channels, teacher_channels, temperature
+        self.temperature = temperature
         self.weights = (foreground_weight, background_weight, attention_weight, relation_weight)
         self.align = align_channels(student_channels, teacher_channels)
         self.student_context, self.teacher_context = GlobalContext(teacher_channels), GlobalContext(teacher_channels)
@@ -62,17 +62,11 @@ class FocalGlobal(nn.Module):
         """Return `loss_kd` and its four parts, weighted, as metrics.
 
         Args:
-            student: (N, Cs, H, W).
-            teacher: (N, Ct, H, W), carries no gradient.
-            mask: (N, 1, H, W), 1 where a position counts, 0 where it is padding.
+            student, teacher, mask: as in `MapDistiller`.
             boxes: ground truth of each image, (n_i, 4), XYXY in positions of the map.
-
-        Raises:
-            ValueError: if a feature has another number of channels than the distiller was built for.
         """
-        check_channels("student", student, self.student_channels)
-        check_channels("teacher", teacher, self.teacher_channels)
-        student, teacher = visible(self.align(visible(student, mask)), mask), visible(teacher, mask)
+        student, teacher = self.visible_pair(student, teacher, mask)
+        student = visible(self.align(student), mask)
         with torch.autocast(teacher.device.type, enabled=False):
             weight = ones_or(mask, teacher)
             spatial, channel = zip(*(self._attention(x, weight) for x in (student, teacher)), strict=True)

@@ -5,11 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import align_channels
-from .losses import check_channels, visible
-from .ranges import require_at_least
+from .losses import visible
+from .map_distiller import MapDistiller
 
 
-class MaskedGenerative(nn.Module):
+class MaskedGenerative(MapDistiller):
     """Erase positions of the student's map and generate the teacher's whole map from the rest.
 
     Args:
@@ -26,30 +26,18 @@ class MaskedGenerative(nn.Module):
     """
 
     def __init__(self, student_channels: int, teacher_channels: int, ratio: float = 0.65, reduction: str = "sum"):
-        super().__init__()
-        require_at_least(1, student_channels=student_channels, teacher_channels=teacher_channels)
+        super().__init__(student_channels, teacher_channels)
         if not 0 <= ratio <= 1 or reduction not in ("sum", "mean"):
             raise ValueError(f"ratio is {ratio}, expected 0 to 1; reduction is '{reduction}', expected sum or mean")
-        self.student_channels, self.teacher_channels = student_channels, teacher_channels
         self.ratio, self.reduction = ratio, reduction
         self.align = align_channels(student_channels, teacher_channels)
         self.generation = nn.ModuleList(nn.Conv2d(teacher_channels, teacher_channels, 3, padding=1) for _ in range(2))
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
-        """Return `loss_kd`.
-
-        Args:
-            student: (N, Cs, H, W).
-            teacher: (N, Ct, H, W), carries no gradient.
-            mask: (N, 1, H, W), 1 where a position counts, 0 where it is padding.
-
-        Raises:
-            ValueError: if a feature has another number of channels than the distiller was built for.
-        """
-        check_channels("student", student, self.student_channels)
-        check_channels("teacher", teacher, self.teacher_channels)
-        generated = self._generate(self.align(visible(student, mask)), mask)
-        error = (visible(generated, mask) - visible(teacher, mask)).square().sum()
+        """Return `loss_kd`."""
+        student, teacher = self.visible_pair(student, teacher, mask)
+        generated = self._generate(self.align(student), mask)
+        error = (visible(generated, mask) - teacher).square().sum()
         if self.reduction == "sum":
             return {"loss_kd": error / len(teacher)}
         positions = teacher[:, 0].numel() if mask is None else mask.sum().clamp(min=1)

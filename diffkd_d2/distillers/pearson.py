@@ -1,13 +1,14 @@
 """PKD: General Distillation Framework for Object Detectors via Pearson Correlation Coefficient (arXiv 2207.02039)."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from .layers import align_channels
-from .losses import check_channels, ones_or, standard_deviation, visible
-from .ranges import require_at_least, require_positive
+from .losses import ones_or, standard_deviation, visible
+from .map_distiller import MapDistiller
+from .ranges import require_positive
 
 
-class Pearson(nn.Module):
+class Pearson(MapDistiller):
     """Half the MSE of two maps whose channels are standardised over all positions of the batch.
 
     This equals 1 minus the Pearson correlation of corresponding channels, averaged. The module has no parameters if the
@@ -23,28 +24,16 @@ class Pearson(nn.Module):
     """
 
     def __init__(self, student_channels: int, teacher_channels: int, eps: float = 1e-6):
-        super().__init__()
-        require_at_least(1, student_channels=student_channels, teacher_channels=teacher_channels)
+        super().__init__(student_channels, teacher_channels)
         require_positive(eps=eps)
-        self.student_channels, self.teacher_channels, self.eps = student_channels, teacher_channels, eps
+        self.eps = eps
         self.align = align_channels(student_channels, teacher_channels)
 
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
-        """Return `loss_kd`.
-
-        Args:
-            student: (N, Cs, H, W).
-            teacher: (N, Ct, H, W), carries no gradient.
-            mask: (N, 1, H, W), 1 where a position counts, 0 where it is padding.
-
-        Raises:
-            ValueError: if a feature has another number of channels than the distiller was built for.
-        """
-        check_channels("student", student, self.student_channels)
-        check_channels("teacher", teacher, self.teacher_channels)
-        student, teacher = self.align(visible(student, mask)), visible(teacher, mask)
+        """Return `loss_kd`."""
+        student, teacher = self.visible_pair(student, teacher, mask)
         weight = ones_or(mask, teacher)
-        student, teacher = (self._standardize(visible(x, mask), weight) for x in (student, teacher))
+        student, teacher = (self._standardize(x, weight) for x in (visible(self.align(student), mask), teacher))
         error = (student - teacher).square().sum() / (weight.sum().clamp(min=1) * self.teacher_channels)
         return {"loss_kd": error / 2}
 

@@ -15,7 +15,7 @@ class QualityFocalKD(nn.Module):
 
     L = sum BCE(s, p_t) |p_t - p_s|^beta / normalizer, where p is the sigmoid of the logits. For sigmoid heads
     (RetinaNet, FCOS); for softmax heads use KD or DKD. The backward pass needs six maps as large as the logits: a
-    RetinaNet step takes 1.28 times the memory (720 channels, P3 to P7, an image of 800x1344).
+    RetinaNet step takes 1.32 times the memory (720 channels, P3 to P7, an image of 800x1344).
 
     Args:
         beta: exponent of the distance, at least 1.

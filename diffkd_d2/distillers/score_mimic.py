@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from .losses import check_channels, visible
-from .ranges import require_at_least
+from .losses import visible
+from .map_distiller import MapDistiller
 
 
-class ScoreMimic(nn.Module):
+class ScoreMimic(MapDistiller):
     """Squared distance to the teacher's map, weighted by the teacher's largest class probability at each position.
 
     Published weights: RetinaNet 0.005, FCOS 0.01, GFL 0.1, Faster R-CNN (scores of the RPN) 0.002, all with a
@@ -27,9 +27,7 @@ class ScoreMimic(nn.Module):
     def __init__(
         self, student_channels: int, teacher_channels: int, kernel_size: int = 3, mean_over_channels: bool = False
     ):
-        super().__init__()
-        require_at_least(1, student_channels=student_channels, teacher_channels=teacher_channels)
-        self.student_channels, self.teacher_channels = student_channels, teacher_channels
+        super().__init__(student_channels, teacher_channels)
         self.mean_over_channels = mean_over_channels
         self.align = nn.Conv2d(student_channels, teacher_channels, kernel_size, padding=kernel_size // 2)
 
@@ -39,18 +37,12 @@ class ScoreMimic(nn.Module):
         """Return `loss_kd`.
 
         Args:
-            student: (N, Cs, H, W).
-            teacher: (N, Ct, H, W), carries no gradient.
-            mask: (N, 1, H, W), 1 where a position counts, 0 where it is padding.
+            student, teacher, mask: as in `MapDistiller`.
             scores: (N, 1, H, W) in [0, 1], the teacher's largest class probability.
-
-        Raises:
-            ValueError: if a feature has another number of channels than the distiller was built for.
         """
-        check_channels("student", student, self.student_channels)
-        check_channels("teacher", teacher, self.teacher_channels)
+        student, teacher = self.visible_pair(student, teacher, mask)
         scores = visible(scores, mask)
-        error = visible(self.align(visible(student, mask)), mask) - visible(teacher, mask)
+        error = visible(self.align(student), mask) - teacher
         loss = (error.square().sum(dim=1, keepdim=True) * scores).sum()
         channels = self.teacher_channels if self.mean_over_channels else 1
         return {"loss_kd": loss / (scores.sum() * channels + 1e-9)}

@@ -14,7 +14,7 @@ from .gradient_report import Gradients, task_and_distillation
 
 logger = logging.getLogger(__name__)
 
-# The first measurements, in the first iterations of the window, are averaged; each later one has a weight of 0.1.
+# The first measurements, in the first iterations with distillation, are averaged; later ones have a weight of 0.1.
 FIRST = 10
 SMOOTHING = 0.1
 
@@ -22,10 +22,11 @@ SMOOTHING = 0.1
 class BalanceHook(HookBase):
     """Set the factor on `loss_kd` of all points so that its gradient norm is a multiple of the task's.
 
-    Both norms are taken over the student's parameters that distillation reaches. They are measured in the first 10
-    iterations of the window and then every `period` iterations; each measurement costs two backward passes. The factor
-    is a running mean on a logarithmic scale. It is equal in all processes, logged as `distill_balance`, and stored in
-    checkpoints. Register this hook after `DistillHook`, whose window and warm-up apply in addition.
+    Both norms are taken over the student's parameters that distillation reaches, and averaged over processes. They are
+    measured in the first 10 iterations with distillation and then every `period` iterations; each measurement costs two
+    backward passes. A norm that is 0, NaN or Inf is not used. The factor is a running mean on a logarithmic scale. It
+    is equal in all processes, logged as `distill_balance`, and stored in checkpoints. Register this hook after
+    `DistillHook`, whose window, warm-up and weight multiply it. Without points the hook does nothing.
 
     Args:
         model: the model in training, not its DDP wrapper.
@@ -41,7 +42,7 @@ class BalanceHook(HookBase):
         if not balance > 0 or period < 1:
             raise UserError(f"distill.balance is {balance}, expected a number above 0; the period is {period}")
         self.model, self.balance, self.start_iter, self.period = model, balance, start_iter, period
-        self.log_factor, self.measured = 0.0, 0
+        self.log_factor, self.tried, self.measured = 0.0, 0, 0
 
     @property
     def factor(self) -> float:
@@ -58,12 +59,15 @@ class BalanceHook(HookBase):
         Args:
             losses: losses of this step with their graph; the entries `loss_kd_*` are replaced.
             scale: factor that keeps the gradients in the range of float16.
+
+        Raises:
+            UserError: if the student uses activation checkpointing that supports only one kind of backward pass.
         """
-        since = self.trainer.iter - self.start_iter
-        due = since >= 0 and (since < FIRST or since % self.period == 0)
         # The guard may have dropped the losses of the points.
         names = [name for name in self.model.loss_to_point if name.startswith("loss_kd_") and name in losses]
-        if due and names and self.model.distill_scale:
+        if not names or not self.model.distill_scale:
+            return
+        if self.tried < FIRST or (self.trainer.iter - self.start_iter) % self.period == 0:
             before = self.factor
             self._measure(losses, names, scale)
             change = self.factor / before
@@ -73,13 +77,18 @@ class BalanceHook(HookBase):
 
     def _measure(self, losses: dict[str, Tensor], names: list[str], scale: float) -> None:
         task, distillation = task_and_distillation(losses, names)
-        gradients = Gradients(self.model.student, distillation, scale)
+        try:
+            gradients = Gradients(self.model.student, distillation, scale)
+        except RuntimeError as error:
+            if "checkpoint" not in str(error).lower():
+                raise
+            raise UserError(f"distill.balance cannot measure gradients: {str(error).splitlines()[0]}") from error
         norms = comm.all_gather((gradients.norm(task), gradients.distillation / self.model.distill_scale))
         of_task, of_distillation = (sum(x) / len(norms) for x in zip(*norms, strict=True))
+        self.tried += 1
         if not (0 < of_task < math.inf and 0 < of_distillation < math.inf):
-            logger.warning(
-                f"distill.balance: gradient norms {of_task:g} and {of_distillation:g} at this step, not used"
-            )
+            norms_found = f"{of_task:g} of the task and {of_distillation:g} of distillation"
+            logger.warning(f"distill.balance: gradient norms {norms_found} in the student, not used in this step")
             return
         self.measured += 1
         # `distill_scale` holds the window and the factor: without both, the norm is that of a weight of 1.
@@ -87,9 +96,10 @@ class BalanceHook(HookBase):
         self.log_factor += max(1 / self.measured, SMOOTHING) * (wanted - self.log_factor)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the factor and the number of measurements."""
-        return {"log_factor": self.log_factor, "measured": self.measured}
+        """Return the factor and the numbers of measurements."""
+        return {"log_factor": self.log_factor, "tried": self.tried, "measured": self.measured}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the factor and the number of measurements."""
-        self.log_factor, self.measured = float(state["log_factor"]), int(state["measured"])
+        """Restore the factor and the numbers of measurements."""
+        self.log_factor = float(state["log_factor"])
+        self.tried, self.measured = int(state["tried"]), int(state["measured"])

@@ -62,18 +62,22 @@ def task_and_distillation(losses: dict[str, Tensor], names: Collection[str]) -> 
 class GradientReportHook(HookBase):
     """Log the gradient norm of each distillation loss relative to the task loss, in a few early iterations.
 
-    A warning follows if the ratio for all distillation losses together is below `LOWEST` or above `HIGHEST`. The norms
-    are those of `Gradients`. The hook does not change the training. Each line costs a backward pass, and the graph is
-    kept until the report is done.
+    The report ends with the values of `distill.weight` that would give the ratios `WANTED`. A warning follows if the
+    ratio for all distillation losses together is below `LOWEST` or above `HIGHEST`. The norms are those of `Gradients`
+    at the full weight, that is without the warm-up. The hook does not change the training. Each line costs a backward
+    pass, and the graph is kept until the report is done.
 
     Args:
         model: the model in training, not its DDP wrapper.
         start_iter: first iteration of the KD window.
+        weight: `distill.weight`, on top of the points' own weights.
         after: iterations of the report, counted from `start_iter`.
     """
 
-    def __init__(self, model: DistilledModel, start_iter: int = 0, after: Sequence[int] = (0, 10, 100)):
-        self.model, self.iterations = model, {start_iter + i for i in after}
+    def __init__(
+        self, model: DistilledModel, start_iter: int = 0, weight: float = 1.0, after: Sequence[int] = (0, 10, 100)
+    ):
+        self.model, self.weight, self.iterations = model, weight, {start_iter + i for i in after}
 
     def after_forward(self, losses: dict[str, Tensor], scale: float = 1.0) -> None:
         """Measure and log in all processes, because a backward pass may wait for the others.
@@ -83,9 +87,9 @@ class GradientReportHook(HookBase):
             scale: factor that keeps the gradients in the range of float16.
         """
         loss_to_point = self.model.loss_to_point
-        share = self.model.distill_scale
-        if self.trainer.iter not in self.iterations or not loss_to_point or not share:
+        if self.trainer.iter not in self.iterations or not loss_to_point or not self.model.distill_scale:
             return
+        share = self.model.distill_scale / self.weight  # of the full weight, during the warm-up
         try:
             task, distillation = task_and_distillation(losses, loss_to_point)
             gradients = Gradients(self.model.student, distillation, scale)
@@ -103,17 +107,16 @@ class GradientReportHook(HookBase):
         table = tabulate(rows, headers=["loss", "value", "norm", "over the task's"], floatfmt=".3g")
         logger.info(
             f"gradient norms in the student where distillation reaches, at iteration {self.trainer.iter}; "
-            f"the task's is {of_task:.3g}:\n{table}\n{_weights(ratio)}"
+            f"the task's is {of_task:.3g}:\n{table}\n{self._weights(ratio)}"
         )
         if not LOWEST <= ratio <= HIGHEST:
             logger.warning(
                 f"distillation pulls at the student with {ratio:.3g} times the gradient of the task, outside of "
-                f"{LOWEST:g} to {HIGHEST:g}: look at model.points.*.weight"
+                f"{LOWEST:g} to {HIGHEST:g}: look at distill.weight"
             )
 
-
-def _weights(ratio: float) -> str:
-    if not ratio:
-        return "no distillation loss reaches the student"
-    factors = ", ".join(f"{wanted / ratio:.3g} for {wanted:g}" for wanted in WANTED)
-    return f"factors on the weights of the points for a ratio of gradient norms: {factors}"
+    def _weights(self, ratio: float) -> str:
+        if not ratio:
+            return "no distillation loss reaches the student"
+        weights = ", ".join(f"{self.weight * wanted / ratio:.3g} for {wanted:g}" for wanted in WANTED)
+        return f"distill.weight for a ratio of gradient norms: {weights}"

@@ -1,13 +1,16 @@
 """Every method trains a model that fits it: padding, autocast, several processes, and the same draws after a resume."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 import torch.multiprocessing as mp
-from method_points import FAMILIES, train
+from method_points import FAMILIES, methods_of, table, train
 from nets import images
 from one_of_two import small_model, train_in_one_process
+
+from diffkd_d2 import distillers
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -20,6 +23,13 @@ def test_all_methods_of_a_family(family):
 def test_all_methods_of_a_family_under_autocast(family):
     with torch.autocast("cpu", torch.bfloat16):
         train(family)
+
+
+def test_the_page_shows_what_is_trained():
+    """The table in docs/methods.md is that of the two tests above, and every method is in it."""
+    families = {family: methods_of(family) for family in FAMILIES}
+    assert table(families) in Path("docs/methods.md").read_text()
+    assert set().union(*families.values()) == set(distillers.__all__)
 
 
 @pytest.mark.slow

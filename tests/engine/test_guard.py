@@ -13,6 +13,7 @@ from torch import nn
 from diffkd_d2.distillers import DiffKD
 from diffkd_d2.engine.gradient_report import GradientReportHook, Gradients
 from diffkd_d2.engine.guard import TooManySkippedError
+from diffkd_d2.engine.hooks import DistillHook
 from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
@@ -150,7 +151,7 @@ def test_the_report_changes_nothing_and_warns(caplog):
     tables = [r.getMessage() for r in caplog.records if "gradient norms in the student" in r.getMessage()]
     assert len(tables) == 2 and "loss_kd_here" in tables[0] and "loss_diffusion_here" not in tables[0]
     assert "distillation pulls at the student" in caplog.text
-    assert "factors on the weights of the points for a ratio of gradient norms" in tables[0]
+    assert "distill.weight for a ratio of gradient norms" in tables[0]
 
 
 def test_gradient_norms_of_reached_parameters():
@@ -165,3 +166,27 @@ def test_gradient_norms_of_reached_parameters():
         losses[name].backward(retain_graph=True)
         assert norm == pytest.approx(math.sqrt(sum(float(p.grad.square().sum()) for p in conv)), rel=1e-5)
     assert len(gradients.reached) == len(conv)
+
+
+@pytest.mark.parametrize("weight", [1.0, 30.0])
+def test_the_weight_at_the_end_of_the_report_gives_the_ratio(weight, caplog):
+    """Whatever `distill.weight` and warm-up are in the run that reports."""
+    caplog.set_level(logging.INFO)
+
+    def report(weight, warm_up):
+        trainer = distilling_trainer(1.0)
+        hooks = [DistillHook(trainer.model, 0, warm_up, None, weight), GradientReportHook(trainer.model, weight=weight)]
+        trainer.register_hooks(hooks)
+        torch.manual_seed(1)
+        caplog.clear()
+        trainer.train(0, 1)
+        (text,) = [r.getMessage() for r in caplog.records if "gradient norms in the student" in r.getMessage()]
+        return text
+
+    ends = report(weight, 4).splitlines()[-1]
+    assert ends.startswith("distill.weight for a ratio of gradient norms: ")
+    weights = {float(ratio): float(value) for value, ratio in re.findall(r"(\S+) for ([\d.]+)", ends.split(": ")[1])}
+    assert weights.keys() == {0.1, 0.5, 1.0}
+    for ratio, value in weights.items():
+        row = next(line for line in report(value, 0).splitlines() if line.startswith("all of them"))
+        assert float(row.split()[-1]) == pytest.approx(ratio, rel=0.02)

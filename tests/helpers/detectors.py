@@ -35,10 +35,10 @@ def build(config: str, channels: int = FPN, classes: int = CLASSES) -> torch.nn.
     return yaml_model(config, [*SMALL, *classes_of, "MODEL.FPN.OUT_CHANNELS", channels])
 
 
-def batch() -> list[dict]:
-    """Two images of different size with two objects each, with everything that a head may ask for."""
+def batch(*sizes: tuple[int, int]) -> list[dict]:
+    """Images, by default two of different size, with two objects each and everything that a head may ask for."""
     inputs = []
-    for height, width in ((64, 96), (96, 64)):
+    for height, width in sizes or ((64, 96), (96, 64)):
         target = Instances((height, width))
         target.gt_boxes = Boxes(torch.tensor([[4.0, 6.0, 40.0, 44.0], [20.0, 16.0, 60.0, 60.0]]))
         target.gt_classes = torch.tensor([1, 2])

@@ -11,11 +11,13 @@ from small_models import deeplab_v3, fcos
 from torch import nn
 
 from diffkd_d2.distillers import (
+    DIST,
     DKD,
     KD,
     ChannelWise,
     CrossAttention,
     DeepMimic,
+    DiffKD,
     FocalGlobal,
     MaskedGenerative,
     Mimic,
@@ -29,7 +31,7 @@ from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.roi_branch import RoiBranch
 
 LEVELS = ("p3", "p4", "p5", "p6", "p7")
-MAPS = (ChannelWise, CrossAttention, DeepMimic, MaskedGenerative, Mimic, Pearson)
+MAPS = (ChannelWise, CrossAttention, DeepMimic, DiffKD, MaskedGenerative, Mimic, Pearson)
 
 
 def on_map(key: str, student: int, teacher: int) -> list[DistillPoint]:
@@ -79,14 +81,14 @@ def two_stage() -> list[DistillPoint]:
         on_levels(("p2", "p3", "p4", "p5", "p6"), FPN, FPN),
         *(
             DistillPoint("roi_heads.box_predictor", "backbone", d, key=0, roi=RoiBranch(), name=type(d).__name__)
-            for d in (DKD(), KD(standardize=True))
+            for d in (DIST(), DKD(), KD(standardize=True))
         ),
     ]
 
 
 def segmentor(key: str, channels: int) -> list[DistillPoint]:
     module = "sem_seg_head.predictor"
-    logits = [ChannelWise(CLASSES, CLASSES, tau=4.0), Pairwise(), DKD(), KD(standardize=True)]
+    logits = [ChannelWise(CLASSES, CLASSES, tau=4.0), Pairwise(), DIST(), DKD(), KD(standardize=True)]
     points = [DistillPoint(module, module, d, name=f"{type(d).__name__}_logits") for d in logits]
     return [*on_map(key, channels, channels), *points]
 
@@ -112,15 +114,25 @@ def train(family: str) -> set[str]:
     return {type(point.distiller).__name__ for point in points}
 
 
+def table(families: dict[str, set[str]]) -> str:
+    """Return which methods each family was trained with, in Markdown."""
+    lines = ["| class | " + " | ".join(families) + " |", "|---" * (len(families) + 1) + "|"]
+    for name in sorted(set().union(*families.values())):
+        cells = ("yes" if name in methods else "-" for methods in families.values())
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def methods_of(family: str) -> set[str]:
+    """Return the names of the methods that `train` trains."""
+    return {type(point.distiller).__name__ for point in FAMILIES[family][2]()}
+
+
 def main() -> None:
-    """Print the table."""
+    """Train everything; print the table."""
     torch.manual_seed(0)
     trained = {family: train(family) for family in FAMILIES}
-    names = sorted(set().union(*trained.values()))
-    print("| class | " + " | ".join(trained) + " |")
-    print("|---" * (len(trained) + 1) + "|")
-    for name in names:
-        print(f"| `{name}` | " + " | ".join("yes" if name in found else "-" for found in trained.values()) + " |")
+    print(table(trained))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
-"""A small distilled model, and its training as one of two processes; nothing heavy is imported."""
+"""A small distilled model, and its training as one of two processes."""
 
 import torch
 import torch.distributed as dist
 from nets import Net, images
 from torch.nn.parallel import DistributedDataParallel
 
-from diffkd_d2.distillers import CrossAttention, MaskedGenerative, Pearson, Review
+from diffkd_d2.distillers import CrossAttention, MaskedGenerative, Mimic, Pearson, Review
+from diffkd_d2.engine.balance import BalanceHook
+from diffkd_d2.engine.gradient_report import Gradients, task_and_distillation
+from diffkd_d2.engine.hooks import DistillHook
+from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
@@ -36,4 +40,29 @@ def train_in_one_process(rank: int, folder: str) -> None:
         sum(ddp(images((16, 24), (24, 16 + 8 * rank))).values()).backward()
         optimizer.step()
     torch.save(dict(model.named_parameters()), f"{folder}/{rank}.pth")
+    dist.destroy_process_group()
+
+
+def balance_in_one_process(rank: int, folder: str) -> None:
+    """Train three steps with `distill.balance=0.5` as process `rank` of two; write its factors and its first norms."""
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    points = [DistillPoint("backbone", "backbone", Mimic(4, 6), key=key) for key in ("p2", "p3")]
+    model = DistilledModel(Net(4), Net(6), points)
+    model.student.norm = torch.nn.Identity()
+    ddp = DistributedDataParallel(model, broadcast_buffers=False)
+    torch.manual_seed(rank)
+    batches = [images((16, 24)) for _ in range(3)]
+    trainer = Trainer(ddp, batches, torch.optim.SGD(model.parameters(), lr=0.01))
+    hook = BalanceHook(model, 0.5)
+    trainer.register_hooks([DistillHook(model), hook])
+    losses = model(batches[0])
+    task, distillation = task_and_distillation(losses, model.loss_to_point)
+    gradients = Gradients(model.student, distillation)
+    norms = (gradients.norm(task), gradients.distillation)
+    factors = []
+    write = trainer._write_metrics
+    trainer._write_metrics = lambda *args: factors.append(hook.factor) or write(*args)
+    trainer.train(0, 3)
+    torch.save({"factors": factors, "norms": norms}, f"{folder}/factors{rank}.pth")
     dist.destroy_process_group()
