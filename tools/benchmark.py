@@ -76,8 +76,9 @@ def synthetic_batch(count: int, height: int, width: int, classes: int) -> list[d
 
 def build(cfg: DictConfig, device: str) -> list[DistilledModel]:
     """Return the config's model and the same with feature mimicking at the same points; teacher weights random."""
-    student, points = instantiate(cfg.model.student), [instantiate(point) for point in cfg.model.points]
+    student, points = instantiate(cfg.model.student), instantiate(cfg.model.points)
     teacher = instantiate(cfg.model.teacher.model).requires_grad_(False).eval()
+    points = points(student, [teacher]) if callable(points) else points
     teacher = fold_frozen_norms(teacher, [path for p in points for path in p.teacher_modules])
     mimics = [
         DistillPoint(

@@ -146,4 +146,9 @@ def _choose_method(cfg: DictConfig, method: str | None) -> None:
     if method == ALONE or not has_teacher:
         cfg.model.teacher, cfg.model.points = None, []
     else:
-        cfg.model.points = L(AutoPoints)(recipe=L(find_recipes)(method=method), where=None, levels=None, weight=None)
+        cfg.model.points = recipe_points(method)
+
+
+def recipe_points(method: str) -> DictConfig:
+    """Return the node of the points that a method such as "pkd" or "diffkd+kd" chooses for two models."""
+    return L(AutoPoints)(recipe=L(find_recipes)(method=method), where=None, levels=None, weight=None)

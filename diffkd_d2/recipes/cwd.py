@@ -1,6 +1,6 @@
 """CWD (arXiv 2011.13256): compare channels as distributions over positions.
 
-Settings: mmrazor's for one-stage detectors (all levels of the neck), the authors' for segmentors (logits).
+Settings: mmrazor's for detectors (all levels of the neck), the authors' for segmentors (logits).
 """
 
 from ..distillers import ChannelWise
@@ -8,6 +8,5 @@ from ..meta_arch.auto_points import Recipe, Setting, aligned
 
 neck = Setting(weight=10.0, options=dict(tau=1.0))
 logits = Setting(weight=3.0, where=("sem_seg",), options=dict(tau=4.0))
-recipe = Recipe(
-    "cwd", aligned(ChannelWise), default=neck, published={"retinanet": neck, "fcos": neck, "segmentor": logits}
-)
+published = {"retinanet": neck, "faster_rcnn": neck, "segmentor": logits}
+recipe = Recipe("cwd", aligned(ChannelWise), default=neck, published=published)
