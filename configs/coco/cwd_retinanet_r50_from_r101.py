@@ -2,20 +2,17 @@
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.distillers import ChannelWise
+from diffkd_d2.engine.pair import recipe_points
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
 from ..common.data.coco import dataloader
-from ..common.distill.fpn import feature_points
 from ..common.models.zoo import zoo_model, zoo_teacher
 from ..common.strategies.coco_1x import distill, lr_multiplier, optimizer, train
 
 model = L(DistilledModel)(
     student=zoo_model("COCO-Detection/retinanet_R_50_FPN_1x"),
     teacher=zoo_teacher("COCO-Detection/retinanet_R_101_FPN_3x"),
-    points=feature_points(
-        ["p3", "p4", "p5", "p6", "p7"], L(ChannelWise)(student_channels=256, teacher_channels=256, tau=1.0), weight=10.0
-    ),
+    points=recipe_points("cwd"),
     shared_distiller=False,
 )
 optimizer.lr = 0.01

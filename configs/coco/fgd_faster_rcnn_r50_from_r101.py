@@ -2,22 +2,18 @@
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.distillers import FocalGlobal
+from diffkd_d2.engine.pair import recipe_points
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
 from ..common.data.coco import dataloader
-from ..common.distill.fpn import feature_points
 from ..common.models.zoo import zoo_model, zoo_teacher
 from ..common.strategies.coco_1x import distill, lr_multiplier, optimizer, train
 
 model = L(DistilledModel)(
     student=zoo_model("COCO-Detection/faster_rcnn_R_50_FPN_1x"),
     teacher=zoo_teacher("COCO-Detection/faster_rcnn_R_101_FPN_3x"),
-    points=feature_points(["p2", "p3", "p4", "p5"], L(FocalGlobal)(student_channels=256, teacher_channels=256)),
+    points=recipe_points("fgd"),
     shared_distiller=False,
 )
-for _point in model.points:
-    _point.distiller.update(foreground_weight=5e-5, background_weight=2.5e-5)
-    _point.distiller.update(attention_weight=5e-5, relation_weight=5e-7)
 train.inherit, train.clip_norm = ["neck", "head"], 35.0
 train.output_dir = "output/coco/fgd_faster_rcnn_r50_from_r101"

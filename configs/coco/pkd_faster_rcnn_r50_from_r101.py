@@ -2,18 +2,17 @@
 
 from detectron2.config import LazyCall as L
 
-from diffkd_d2.distillers import Pearson
+from diffkd_d2.engine.pair import recipe_points
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
 from ..common.data.coco import dataloader
-from ..common.distill.fpn import feature_points
 from ..common.models.zoo import zoo_model, zoo_teacher
 from ..common.strategies.coco_1x import distill, lr_multiplier, optimizer, train
 
 model = L(DistilledModel)(
     student=zoo_model("COCO-Detection/faster_rcnn_R_50_FPN_1x"),
     teacher=zoo_teacher("COCO-Detection/faster_rcnn_R_101_FPN_3x"),
-    points=feature_points(["p2", "p3", "p4", "p5"], L(Pearson)(student_channels=256, teacher_channels=256), weight=6.0),
+    points=recipe_points("pkd"),
     shared_distiller=False,
 )
 train.output_dir = "output/coco/pkd_faster_rcnn_r50_from_r101"

@@ -119,7 +119,7 @@ def class_count(model: nn.Module, kind: str, alone: bool = False) -> int | None:
     if kind == "things" and heads[0] is not None:
         return _count_of_roi_heads(heads[0])
     if kind == "stuff" and heads[1] is not None:
-        return _count_of_segmentor(heads[1])
+        return _count_of_segmentor(heads[1], alone)
     if heads != (None, None) or (kind == "stuff" and isinstance(model, DenseDetector)):
         return None
     counts = getattr(model, "num_classes", None)
@@ -135,14 +135,15 @@ def _count_of_roi_heads(heads: nn.Module) -> int | None:
     return own
 
 
-def _count_of_segmentor(head: nn.Module) -> int | None:
-    own = getattr(head, "num_classes", None)
-    if isinstance(own, int):
-        return own
+def _count_of_segmentor(head: nn.Module, alone: bool) -> int | None:
     inner = getattr(head, "coarse_sem_seg_head", None)  # PointRend's
     if inner is not None:
-        return _count_of_segmentor(inner)
-    return getattr(getattr(head, "predictor", None), "out_channels", None)
+        return _count_of_segmentor(inner, alone)
+    maps = getattr(getattr(head, "predictor", None), "out_channels", None)
+    if maps is not None or not alone:  # a mask classifier such as Mask2Former may count things, stuff or both
+        return maps
+    own = getattr(head, "num_classes", None)
+    return own if isinstance(own, int) else None
 
 
 def _check_model(model: nn.Module, source: str, names: Names) -> None:

@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from detectron2 import model_zoo
 from detectron2.config import LazyCall as L
 from detectron2.config import LazyConfig
 from detectron2.engine import default_argument_parser
@@ -67,11 +68,25 @@ def load_lazy(path: str) -> DictConfig:
         UserError: if the file is missing or not Python.
         ProjectError: if the code in the file fails.
     """
-    if not Path(path).is_file():
-        raise UserError(f"no config file '{path}'")
-    if not path.endswith(".py"):
-        raise UserError(f"'{path}' is neither a LazyConfig (.py) nor a YAML config (.yaml)")
-    return _run_config(path)
+    return _run_config(find_lazy(path))
+
+
+def find_lazy(path: str) -> str:
+    """Return the path of a LazyConfig: `path` itself, or that of this name in Detectron2's zoo.
+
+    Raises:
+        UserError: if it is neither, or not Python.
+    """
+    if Path(path).is_file():
+        if not path.endswith(".py"):
+            raise UserError(f"'{path}' is neither a LazyConfig (.py) nor a YAML config (.yaml)")
+        return path
+    try:
+        if not path.endswith(".py") or Path(path).is_absolute() or ".." in Path(path).parts:
+            raise FileNotFoundError
+        return model_zoo.get_config_file(path)
+    except (FileNotFoundError, RuntimeError) as error:
+        raise UserError(f"no config file '{path}', nor a config of that name in Detectron2's zoo") from error
 
 
 def complete(cfg: DictConfig) -> DictConfig:

@@ -4,6 +4,7 @@ from .. import _detectron2  # noqa: F401
 
 # isort: split
 
+import re
 from argparse import Namespace
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from ..meta_arch.auto_points import AutoPoints
 from ..modeling.teacher import load_teacher
 from ..modeling.yaml_model import find_yaml, read_cfg, yaml_model
 from ..recipes import find_recipes
-from .config import apply_overrides, complete, finish, load_lazy
+from .config import apply_overrides, complete, find_lazy, finish, load_lazy
 from .project import from_project
 
 ALONE = "alone"
 DEFAULT_METHOD = "diffkd"
+# What an override of ours begins with.
+_OURS = re.compile(r"\+?(model|dataloader|optimizer|lr_multiplier|train|distill)(\.\w+)*=")
 
 
 def configure(args: Namespace) -> DictConfig:
@@ -39,6 +42,7 @@ def configure(args: Namespace) -> DictConfig:
         what = f"'{capitals[0]}'" if capitals else "--project"
         raise UserError(f"{what} goes with a YAML config; {args.config_file} is a LazyConfig, which takes key=value")
     else:
+        args.config_file = find_lazy(args.config_file)
         cfg = complete(load_lazy(args.config_file))
     if args.teacher:
         cfg.model.teacher = teacher_node(args.teacher, args.teacher_weights, args.project)
@@ -57,17 +61,20 @@ def split_overrides(opts: list[str]) -> tuple[list[str], list[str]]:
     """Split overrides into Detectron2's (a key in capitals and a value) and ours (`key=value`).
 
     Raises:
-        UserError: if a key in capitals has no value.
+        UserError: if a key in capitals has no value, or "=" before it.
     """
     capitals: list[str] = []
     ours: list[str] = []
     rest = iter(opts)
     for word in rest:
-        if "=" in word or not word.split(".")[0].isupper():
+        key, equals, value = word.partition("=")
+        if not key.split(".")[0].isupper():
             ours.append(word)
             continue
+        if equals:
+            raise UserError(f"override '{word}': write {key} {value or 'VALUE'}, with a space; = is for keys of ours")
         value = next(rest, None)
-        if value is None:
+        if value is None or _OURS.match(value):
             raise UserError(f"override '{word}' has no value: write {word} VALUE")
         capitals += [word, value]
     return capitals, ours
@@ -139,4 +146,9 @@ def _choose_method(cfg: DictConfig, method: str | None) -> None:
     if method == ALONE or not has_teacher:
         cfg.model.teacher, cfg.model.points = None, []
     else:
-        cfg.model.points = L(AutoPoints)(recipe=L(find_recipes)(method=method), where=None, levels=None, weight=None)
+        cfg.model.points = recipe_points(method)
+
+
+def recipe_points(method: str) -> DictConfig:
+    """Return the node of the points that a method such as "pkd" or "diffkd+kd" chooses for two models."""
+    return L(AutoPoints)(recipe=L(find_recipes)(method=method), where=None, levels=None, weight=None)

@@ -15,7 +15,7 @@ from detectron2.data import (
     build_detection_train_loader,
     get_detection_dataset_dicts,
 )
-from detectron2.data.samplers import RandomSubsetTrainingSampler, RepeatFactorTrainingSampler, TrainingSampler
+from detectron2.data.build import _train_loader_from_config
 from detectron2.engine import DefaultTrainer
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.solver import LRMultiplier
@@ -30,9 +30,7 @@ from ..meta_arch.distilled_model import DistilledModel
 from ..modeling.project_file import is_own, project_trainer
 from ..modeling.yaml_model import read_cfg, yaml_model
 from .defaults import distill_defaults, train_defaults
-
-# Methods of a Trainer that train_net.py does not call; the log names those that a project overrides.
-NOT_CALLED = ("run_step", "train", "test", "build_hooks", "build_writers", "resume_or_load", "test_with_TTA")
+from .unused import unused
 
 
 def from_project(
@@ -64,7 +62,7 @@ def from_project(
             lr_multiplier=L(project_schedule)(**source),
             train=_train(cfg),
             distill=distill_defaults(),
-            notes=_notes(cfg, trainer, project),
+            notes=unused(cfg, trainer, config, opts, project),
         ),
         flags={"allow_objects": True},
     )
@@ -83,14 +81,13 @@ def yaml_mapper(is_train: bool, image_format: str, instance_mask_format: str, **
 
 
 def yaml_sampler(dataset: list[dict], **source: Any) -> torch.utils.data.Sampler:
-    """Return the sampler that DATALOADER.SAMPLER_TRAIN names."""
-    options = read_cfg(**source).DATALOADER
-    if options.SAMPLER_TRAIN == "RepeatFactorTrainingSampler":
-        repeats = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(dataset, options.REPEAT_THRESHOLD)
-        return RepeatFactorTrainingSampler(repeats)
-    if options.SAMPLER_TRAIN == "RandomSubsetTrainingSampler":
-        return RandomSubsetTrainingSampler(len(dataset), options.RANDOM_SUBSET_RATIO)
-    return TrainingSampler(len(dataset))
+    """Return the sampler that DATALOADER.SAMPLER_TRAIN names.
+
+    Raises:
+        ValueError: if Detectron2 does not know it.
+    """
+    options = _train_loader_from_config(read_cfg(**source), mapper=dict, dataset=dataset)  # the mapper is not used
+    return options["sampler"]
 
 
 def project_train_loader(total_batch_size: int, num_workers: int, **source: Any) -> Any:
@@ -240,23 +237,3 @@ def _clips_all(cfg: CfgNode) -> bool:
     """Return whether a project clips the full model's gradient (Mask2Former); Detectron2 clips each gradient."""
     clip = cfg.SOLVER.CLIP_GRADIENTS
     return clip.ENABLED and clip.CLIP_TYPE == "full_model"
-
-
-def _notes(cfg: CfgNode, trainer: type[DefaultTrainer], project: str | None) -> list[str]:
-    """Return notes for the log on settings that are not used and parts that do not resume exactly."""
-    notes = []
-    if cfg.TEST.AUG.ENABLED:
-        notes.append("TEST.AUG.ENABLED is not honoured: no test-time augmentation")
-    if cfg.TEST.EXPECTED_RESULTS:
-        notes.append("TEST.EXPECTED_RESULTS is not honoured: compare results.json yourself")
-    if cfg.GLOBAL.HACK != 1.0:
-        notes.append("GLOBAL.HACK is not honoured")
-    if project and trainer is DefaultTrainer:
-        notes.append(f"{project} has no Trainer: loaders, optimizer, schedule and evaluators are Detectron2's")
-    else:
-        unused = [name for name in NOT_CALLED if is_own(trainer, name)]
-        if unused:
-            notes.append(f"not called: {', '.join(f'{trainer.__name__}.{name}' for name in unused)}")
-        if is_own(trainer, "build_train_loader"):
-            notes.append("the project builds its own training loader: it begins anew on --resume, as in Detectron2")
-    return notes

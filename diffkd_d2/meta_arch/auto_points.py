@@ -12,7 +12,7 @@ from torch import nn
 
 from ..errors import UserError
 from .distill_point import DistillPoint
-from .places import WHERE, Place, family, find_places
+from .places import NAMES, WHERE, Place, difference, family, find_places
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Recipe:
         joint: whether one distiller takes all levels, as lists.
         scores: whether the distiller needs the teacher's class scores at the same positions.
         point: function of a place that returns further options of its `DistillPoint`.
+        instead: what to do where the method does not apply, for messages.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Recipe:
     joint: bool = False
     scores: bool = False
     point: Callable[[Place], dict[str, Any]] = lambda place: {}
+    instead: str = f"set distill.where to some of {', '.join(WHERE)} or paths of modules, or list model.points"
 
 
 class AutoPoints:
@@ -124,12 +126,16 @@ class AutoPoints:
         for group in groups:
             distiller = make(group if recipe.joint else group[0])
             if distiller is not None:
+                if "boxes" in getattr(distiller.func, "needs", ()) and family(student) in ("segmentor", "classifier"):
+                    raise UserError(f"method {recipe.name} is for detectors, since it needs boxes; {recipe.instead}")
                 points.append(_point(recipe, group, distiller, setting.weight, index))
         if not points:
+            why = difference(student, teacher, setting.where)
+            if places:
+                why = f"it is not for {NAMES.get(places[0].kind, places[0].kind)}"
             pair = f"{type(student).__name__} and {type(teacher).__name__}"
             raise UserError(
-                f"method {recipe.name} finds no place in {pair} at {', '.join(setting.where)}: set distill.where to "
-                f"some of {', '.join(WHERE)} or paths of modules, or list model.points"
+                f"method {recipe.name} finds no place in {pair} at {', '.join(setting.where)}: {why}; {recipe.instead}"
             )
         return points
 
@@ -152,9 +158,14 @@ def aligned(distiller: type[nn.Module]) -> Callable[..., "partial[nn.Module]"]:
     return make
 
 
-def on_softmax(distiller: type[nn.Module]) -> Callable[..., "partial[nn.Module] | None"]:
-    """Return a recipe's `distiller` for a class that compares softmax logits; None for a dense head (sigmoid)."""
-    return lambda place, **options: None if place.kind == "head" else partial(distiller, **options)
+def on_softmax(name: str, distiller: type[nn.Module], **more: Any) -> Recipe:
+    """Return a recipe for a class that compares softmax logits; it refuses those of a dense head, which are sigmoid."""
+
+    def make(place: Place, **options: Any) -> "partial[nn.Module] | None":
+        return None if place.kind == "head" else partial(distiller, **options)
+
+    instead = "take qfkd for a dense head, or a method on features such as diffkd or mimic"
+    return Recipe(name, make, **{"default": Setting(where=("logits",)), "instead": instead, **more})
 
 
 def build(spec: Any) -> Any:
@@ -208,7 +219,8 @@ def _point(
         options.update(key=place.key, teacher_key=place.teacher_key, roi=place.roi)
     if recipe.scores:
         if place.scores is None:
-            raise UserError(f"method {recipe.name}: the teacher has no class scores for each position of {place.name}")
+            what = f"class scores for each position of {place.name}"
+            raise UserError(f"method {recipe.name}: the teacher has no {what}; {recipe.instead}")
         options.update(scores=place.scores)
     if index:
         options.update(teacher_index=index, name=f"{options['name']}_t{index}")

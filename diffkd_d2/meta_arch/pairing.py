@@ -56,8 +56,8 @@ def is_map(student: Tensor, teacher: Tensor, count: int | None, rows: bool) -> b
             )
         if count is not None and not rows and len(feature) != count:
             raise UserError(
-                f"the {who}'s output {shape} has not one entry for each of {count} images: stacks of layers and "
-                "queries cannot be paired, and rows of boxes need roi=RoiBranch(...)"
+                f"the {who}'s output {shape} has not one entry for each of {count} images: stacks of layers, queries, "
+                "and branches that only training has cannot be paired, and rows of boxes need roi=RoiBranch(...)"
             )
     return not rows and count is not None and student.dim() == teacher.dim() == 4
 

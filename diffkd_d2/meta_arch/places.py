@@ -1,7 +1,7 @@
 """Find what a student and a teacher have in common: feature levels of the same stride, heads of the same kind."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,6 +16,10 @@ from .roi_branch import RoiBranch
 LOGITS = ("head", "roi", "sem_seg", "logits")
 # The words that `where` may have, and the kinds of places of each.
 WHERE = {"features": ("features",), "stages": ("stages",), "logits": LOGITS, **{kind: (kind,) for kind in LOGITS[:3]}}
+# What the kinds of logits are called in messages.
+NAMES = dict(
+    zip(LOGITS, ("the sigmoid logits of a dense head", "box logits", "label map logits", "image logits"), strict=True)
+)
 PROBE_SIZE = 224
 
 
@@ -197,13 +201,44 @@ def _score_paths(model: nn.Module) -> dict[str | None, tuple[str, Any]]:
     return {level: (path, (0, i)) for i, level in enumerate(levels)}
 
 
+def _logit_channels(model: nn.Module) -> dict[str, int]:
+    """Return the channels of the class logits of each kind that the model has."""
+    predictors, head, sem_seg = _predictors(model), getattr(model, "head", None), getattr(model, "sem_seg_head", None)
+    channels: dict[str, Any] = dict(
+        head=head.cls_score.out_channels if head is not None and _head_levels(model) else None,
+        roi=predictors[0].cls_score.out_features if predictors else None,
+        sem_seg=getattr(getattr(sem_seg, "predictor", None), "out_channels", None),
+        logits=output_shapes(model, "logits")[None].channels if _classifier(model) else None,
+    )
+    return {kind: count for kind, count in channels.items() if count is not None}
+
+
+def difference(student: nn.Module, teacher: nn.Module, where: Sequence[str]) -> str:
+    """Return why `find_places` found nothing at `where`, as a clause."""
+    kinds = {kind for word in where for kind in WHERE.get(word, (word,))}
+    if not kinds & set(LOGITS):
+        return "they have no feature levels of the same stride"
+    ours, theirs = _logit_channels(student), _logit_channels(teacher)
+    for kind in sorted(ours.keys() & theirs.keys() & kinds):
+        return (
+            f"{NAMES[kind]} of the student have {ours[kind]} channels, of the teacher {theirs[kind]}, or other strides"
+        )
+    having = [" and ".join(NAMES[kind] for kind in counts) or "no known class logits" for counts in (ours, theirs)]
+    return f"the student has {having[0]}, the teacher {having[1]}"
+
+
+def _common_channels(student: nn.Module, teacher: nn.Module, kind: str) -> int | None:
+    """Return the channels of the class logits of one kind; None unless both models have them in the same number."""
+    ours, theirs = _logit_channels(student).get(kind), _logit_channels(teacher).get(kind)
+    return ours if ours == theirs else None
+
+
 def _dense(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
-    levels = [_head_levels(model) for model in (student, teacher)]
-    channels: list[Any] = [getattr(getattr(model, "head", None), "cls_score", None) for model in (student, teacher)]
-    if not all(levels) or channels[0].out_channels != channels[1].out_channels:
+    count = _common_channels(student, teacher, "head")
+    if count is None:
         return
-    count, strides = channels[0].out_channels, list(levels[1].values())
-    for i, (level, stride) in enumerate(levels[0].items()):
+    strides = list(_head_levels(teacher).values())
+    for i, (level, stride) in enumerate(_head_levels(student).items()):
         if stride in strides:
             key, teacher_key = (0, i), (0, strides.index(stride))
             other = None if teacher_key == key else teacher_key
@@ -211,14 +246,15 @@ def _dense(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
 
 
 def _roi(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
-    ours, theirs = (_predictors(model) for model in (student, teacher))
-    if not ours or not theirs or ours[0].cls_score.out_features != theirs[0].cls_score.out_features:
+    count = _common_channels(student, teacher, "roi")
+    if count is None:
         return
-    count, cascade = ours[0].cls_score.out_features, len(ours) > 1
-    for i in range(len(ours)):
+    ours, theirs = len(_predictors(student)), len(_predictors(teacher))
+    cascade = ours > 1
+    for i in range(ours):
         path = f"roi_heads.box_predictor.{i}" if cascade else "roi_heads.box_predictor"
         # A student with one stage learns from the last stage of a teacher that is a cascade.
-        stage = min(i, len(theirs) - 1) if cascade else len(theirs) - 1
+        stage = min(i, theirs - 1) if cascade else theirs - 1
         branch = partial(RoiBranch, stage=i) if stage == i else partial(RoiBranch, stage=i, teacher_stage=stage)
         yield Place("roi", f"roi_{i}" if cascade else "roi", path, "backbone", count, count, 0, roi=branch)
 
@@ -232,19 +268,17 @@ def _predictors(model: nn.Module) -> list[Any]:
 
 
 def _sem_seg(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
-    heads = [getattr(model, "sem_seg_head", None) for model in (student, teacher)]
-    counts: list[Any] = [getattr(getattr(head, "predictor", None), "out_channels", None) for head in heads]
-    strides = [getattr(head, "common_stride", None) for head in heads]
-    if None not in counts and counts[0] == counts[1] and strides[0] == strides[1]:
+    count = _common_channels(student, teacher, "sem_seg")
+    strides = [getattr(model.sem_seg_head, "common_stride", None) for model in (student, teacher)] if count else []
+    if count is not None and strides[0] == strides[1]:
         path = "sem_seg_head.predictor"
-        yield Place("sem_seg", "sem_seg", path, path, counts[0], counts[1], stride=strides[0])
+        yield Place("sem_seg", "sem_seg", path, path, count, count, stride=strides[0])
 
 
 def _class_logits(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
-    if _classifier(student) and _classifier(teacher):
-        counts = [output_shapes(model, "logits")[None].channels for model in (student, teacher)]
-        if counts[0] == counts[1]:
-            yield Place("logits", "logits", "logits", "logits", counts[0], counts[1])
+    count = _common_channels(student, teacher, "logits")
+    if count is not None:
+        yield Place("logits", "logits", "logits", "logits", count, count)
 
 
 FINDERS = {"head": _dense, "roi": _roi, "sem_seg": _sem_seg, "logits": _class_logits}

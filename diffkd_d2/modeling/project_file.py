@@ -14,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import detectron2.utils.logger
+from detectron2 import engine
 from detectron2.config import CfgNode, get_cfg
 from detectron2.engine import DefaultTrainer, default_argument_parser, default_setup
 from detectron2.utils.logger import setup_logger
@@ -74,15 +76,16 @@ def project_cfg(path: str, config: str, opts: Sequence[Any]) -> CfgNode:
 
 
 def project_trainer(path: str | None) -> type[DefaultTrainer]:
-    """Return the project's subclass of DefaultTrainer, or DefaultTrainer itself if there is none."""
+    """Return the project's subclass of DefaultTrainer, or DefaultTrainer itself if there is none.
+
+    Of several, return the one named Trainer, else the last that no other one is derived from.
+    """
     if path is None:
         return DefaultTrainer
-    found = {
-        name: value
-        for name, value in vars(load_project(path)).items()
-        if isinstance(value, type) and issubclass(value, DefaultTrainer) and value is not DefaultTrainer
-    }
-    return found.get("Trainer") or next(iter(found.values()), DefaultTrainer)
+    names = vars(load_project(path))
+    found = [x for x in names.values() if isinstance(x, type) and issubclass(x, DefaultTrainer)]
+    derived = [x for x in found if not any(x in other.__mro__[1:] for other in found)]
+    return names["Trainer"] if names.get("Trainer") in found else [DefaultTrainer, *derived][-1]
 
 
 def is_own(trainer: type[DefaultTrainer], method: str) -> bool:
@@ -97,11 +100,18 @@ def _without_side_effects(setup: Callable[..., Any]) -> Iterator[None]:
 
     They would set the seed, open log files and write a config.yaml, also for the teacher's config.
     """
-    names = getattr(setup, "__globals__", {})
     no_ops = {default_setup: lambda *args, **kwargs: None, setup_logger: lambda *args, **kwargs: logging.getLogger()}
-    before = {k: v for k, v in names.items() if callable(v) and getattr(v, "__hash__", None) and v in no_ops}
-    names.update({name: no_ops[function] for name, function in before.items()})
+    modules = [getattr(setup, "__globals__", {}), *map(vars, (engine, engine.defaults, detectron2.utils.logger))]
+    before = [
+        (names, name, function)
+        for names in modules
+        for name, function in names.items()
+        if callable(function) and getattr(function, "__hash__", None) and function in no_ops
+    ]
+    for names, name, function in before:
+        names[name] = no_ops[function]
     try:
         yield
     finally:
-        names.update(before)
+        for names, name, function in before:
+            names[name] = function

@@ -58,7 +58,7 @@ def read_cfg(
     """Return a CfgNode that is not frozen; the arguments are those of `yaml_model`.
 
     Raises:
-        UserError: if there is no such file, it is not plain data, or it has an unknown key.
+        UserError: if there is no such file, it is not plain data, or a key or value does not fit.
     """
     # A LazyConfig passes omegaconf lists, which a YAML config rejects.
     opts = cast(list[Any], OmegaConf.to_container(opts)) if isinstance(opts, ListConfig) else list(opts)
@@ -72,15 +72,23 @@ def read_cfg(
         for name in [extend] if isinstance(extend, str) else extend:
             _extend(cfg, name)
         cfg.merge_from_file(path, allow_unsafe=True)  # `_require_plain` allows only trusted files to run code
-    except KeyError as error:  # yacs
-        if "Non-existent config key" not in str(error):
-            raise
-        raise UserError(_unknown_key(config, error, project)) from error
-    try:
         cfg.merge_from_list(opts)
     except (AssertionError, KeyError, ValueError) as error:
-        raise UserError(f"opts {opts} do not fit {config}: {error}") from error
+        if not _of_yacs(error):
+            raise
+        if "Non-existent config key" in str(error):  # in the file
+            raise UserError(_unknown_key(config, error, project)) from error
+        with_opts = f" with {opts}" if opts else ""
+        raise UserError(f"YAML config {config}{with_opts}: {error}") from error
     return cfg
+
+
+def _of_yacs(error: Exception) -> bool:
+    """Return whether yacs raised an error, because of a key or a value, and not a project's own code."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals["__name__"].startswith("yacs.")
 
 
 def find_yaml(config: str) -> tuple[str, bool]:

@@ -19,4 +19,4 @@ published = {
     "mask_rcnn": two_stage,
     "cascade_rcnn": two_stage,
 }
-recipe = Recipe("fgd", aligned(FocalGlobal), published=published)
+recipe = Recipe("fgd", aligned(FocalGlobal), published=published, instead="take mimic, pkd or cwd")

@@ -1,14 +1,17 @@
 """The quality-focal distance of BCKD (arXiv 2308.14286) and CrossKD for the sigmoid logits of a dense head."""
 
 from functools import partial
+from typing import Any
 
 from ..distillers import QualityFocalKD
 from ..meta_arch.auto_points import Recipe, Setting
+from ..meta_arch.places import Place
 
-# One distiller for all levels, because the normalizer counts the positives of all levels.
-recipe = Recipe(
-    "qfkd",
-    lambda places, **options: partial(QualityFocalKD, **options),
-    default=Setting(where=("head",)),
-    joint=True,
-)
+
+def distiller(places: list[Place], **options: Any) -> "partial[QualityFocalKD] | None":
+    """Return one distiller for all levels, because its normalizer counts the positives of all levels."""
+    return partial(QualityFocalKD, **options) if all(place.kind == "head" for place in places) else None
+
+
+instead = "take kd, dist, dkd or lskd for softmax logits, or a method on features such as diffkd or mimic"
+recipe = Recipe("qfkd", distiller, default=Setting(where=("head",)), joint=True, instead=instead)

@@ -108,6 +108,15 @@ def test_num_classes_of_an_unknown_model():
     check_class_lists({"the data": loader_of(things=["a", "b"], stuff=["c"])}, Heads(own=7))
 
 
+def test_a_mask_classifier_may_count_things_or_stuff():
+    model = nn.Module()
+    model.sem_seg_head = nn.Module()
+    model.sem_seg_head.num_classes = 2  # Mask2Former's, of its queries
+    check_class_lists({"the data": loader_of(things=["a", "b"], stuff=["c", "d", "e"])}, model)
+    with pytest.raises(UserError, match="has 2 classes, the data 3"):
+        check_class_lists({"the data": loader_of(stuff=["c", "d", "e"])}, model)
+
+
 @pytest.mark.parametrize(
     "node",
     [

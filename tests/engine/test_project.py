@@ -20,6 +20,7 @@ from diffkd_d2.engine.project import from_project, training_cfg
 from diffkd_d2.errors import UserError
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
+from diffkd_d2.modeling.project_file import project_trainer
 from diffkd_d2.modeling.yaml_model import read_cfg, yaml_model
 
 STANDIN = Path(__file__).resolve().parents[1] / "helpers" / "standin_project"
@@ -136,6 +137,39 @@ def test_a_project_does_not_set_up_anything_of_its_own(tmp_path, monkeypatch):
     assert getattr(sys.modules.get("train_net"), "__file__", None) != PROJECT  # it took nobody's name
 
 
+MANY_TRAINERS = """
+import detectron2.engine as engine
+from detectron2.engine import DefaultTrainer
+from detectron2.config import get_cfg
+
+class First(DefaultTrainer):
+    pass
+
+class Second(First):
+    pass
+
+def setup(args):
+    cfg = get_cfg()
+    cfg.INPUT.MINE, cfg.SOLVER.MINE, cfg.MINE = 1, 2, 3
+    cfg.merge_from_file(args.config_file)
+    engine.default_setup(cfg, args)
+    return cfg
+"""
+
+
+def test_other_forms_of_a_project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(MANY_TRAINERS)
+    (tmp_path / "a.yaml").write_text("{INPUT: {MINE: 5}, SOLVER: {MINE: 5}, MINE: 5, OUTPUT_DIR: out}")
+    assert project_trainer("train.py").__name__ == "Second"  # what is derived from another project class
+    notes = from_project("a.yaml", "train.py").notes
+    assert "not honoured, unless the model reads them: INPUT.MINE, MINE, SOLVER.MINE" in notes
+    assert not (tmp_path / "out").exists()  # default_setup did nothing
+    monkeypatch.setattr(project_trainer("train.py"), "build_optimizer", lambda cfg, model: None)
+    notes = from_project("a.yaml", "train.py").notes
+    assert "not honoured, unless the model reads them: INPUT.MINE, MINE" in notes
+
+
 def test_model_with_a_stored_device():
     cfg = from_project(STUDENT, PROJECT)
     cfg.model.teacher = dict(cfg.model.student)
@@ -205,6 +239,13 @@ def test_a_lazy_config_of_another_project_takes_them_too():
         (["--config-file", STUDENT, "--project", "nowhere.py"], "'nowhere.py' is not a Python file"),
         (["--config-file", RETINANET, "SOLVER.MAX_ITR", "3"], "SOLVER.MAX_ITR"),
         (["--config-file", RETINANET, "SOLVER.MAX_ITER"], "has no value"),
+        (["--config-file", RETINANET, "OUTPUT_DIR", "distill.weight=2"], "'OUTPUT_DIR' has no value"),
+        (["--config-file", RETINANET, "SOLVER.MAX_ITER=3"], "write SOLVER.MAX_ITER 3, with a space"),
+        (["--config-file", RETINANET, "SOLVER.MAX_ITER", "abc"], "config key: SOLVER.MAX_ITER"),
+        (["--config-file", STUDENT, "--project", PROJECT, "SOLVER.MAX_ITR", "3"], "Non-existent key: SOLVER.MAX_ITR"),
+        (["--config-file", STUDENT, "--project", PROJECT, "SOLVER.MAX_ITER", "abc"], "config key: SOLVER.MAX_ITER"),
+        (["--config-file", "COCO-Detection/nowhere.py"], "nor a config of that name in Detectron2's zoo"),
+        (["--config-file", RETINANET, "--teacher", RETINANET, "--method", "kd+kd"], "names kd more than once"),
         (["--config-file", RETINANET, "--method", "diffdk"], "no method 'diffdk'; the nearest names: diffkd"),
         (["--config-file", RETINANET, "--teacher", "nowhere.py"], "'nowhere.py' is neither a file nor a name"),
         (["--config-file", RETINANET, "--teacher-weights", "a.pth"], "--teacher-weights needs --teacher"),
@@ -223,6 +264,17 @@ def test_a_lazy_config_of_another_project_takes_them_too():
 def test_wrong_command_lines_say_the_cure(words, message):
     with pytest.raises(UserError, match=message):
         configure(arguments(*words))
+
+
+def test_a_wrong_value_in_the_yaml_is_one_line(tmp_path):
+    (tmp_path / "a.yaml").write_text("SOLVER: {MAX_ITER: many}")
+    with pytest.raises(UserError, match=r"a.yaml: .* config key: SOLVER.MAX_ITER"):
+        read_cfg(str(tmp_path / "a.yaml"))
+
+
+def test_a_name_of_a_lazy_config_in_the_zoo():
+    cfg = configure(arguments("--config-file", "COCO-Detection/fcos_R_50_FPN_1x.py", "train.max_iter=7"))
+    assert cfg.train.max_iter == 7 and cfg.model.student.num_classes == 80
 
 
 def test_overrides_are_told_apart():

@@ -82,9 +82,27 @@ def test_dense_heads_where_class_and_anchor_counts_agree():
         AutoPoints(recipe)(build(RETINANET), [build(RETINANET, classes=7)])
 
 
-def test_softmax_methods_are_refused_on_sigmoid_logits():
-    with pytest.raises(UserError, match="method kd finds no place in RetinaNet and RetinaNet at logits"):
-        points(build(RETINANET), build(RETINANET), "kd")
+@pytest.mark.parametrize(
+    ("student", "teacher", "method", "why"),
+    [
+        (RETINANET, RETINANET, "diffkd+kd", "it is not for the sigmoid logits of a dense head; take qfkd"),
+        (MASK, MASK, "qfkd", "the student has box logits, the teacher box logits; take kd, dist, dkd or lskd"),
+        (FASTER, RETINANET, "dkd", "the student has box logits, the teacher the sigmoid logits of a dense head; take"),
+        (SEMANTIC, RETINANET, "cwd", "the student has label map logits, .* set distill.where to some of features"),
+        (SEMANTIC, SEMANTIC, "fgd", "fgd is for detectors, since it needs boxes; take mimic"),
+        (SEMANTIC, SEMANTIC, "frs", "the teacher has no class scores for each position of p2; take mimic"),
+    ],
+)
+def test_a_refused_method_says_why_and_what_to_take_instead(student, teacher, method, why):
+    with pytest.raises(UserError, match=why):
+        points(build(student), build(teacher), method)
+
+
+def test_other_class_counts_are_named():
+    with pytest.raises(UserError, match="box logits of the student have 6 channels, of the teacher 8"):
+        points(build(FASTER), build(FASTER, classes=7), "kd")
+    with pytest.raises(UserError, match="method qfkd finds .* not for features"):
+        points(build(RETINANET), build(RETINANET), "qfkd", where="features")
 
 
 def test_shapes_are_measured_if_not_declared():
