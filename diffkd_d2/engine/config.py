@@ -67,6 +67,8 @@ def load_lazy(path: str) -> DictConfig:
         UserError: if the file is missing or not Python.
         ProjectError: if the code in the file fails.
     """
+    if not path:
+        raise UserError("no config: name one, such as --config-file configs/shapes/diffkd_retinanet_r18.py")
     if not Path(path).is_file():
         raise UserError(f"no config file '{path}'")
     if not path.endswith(".py"):
