@@ -29,7 +29,7 @@ from diffkd_d2.engine.build import build
 from diffkd_d2.engine.class_lists import check_class_lists
 from diffkd_d2.engine.compilation import compile_distillers
 from diffkd_d2.engine.config import argument_parser, parse_arguments
-from diffkd_d2.engine.evaluation import EvalHook, evaluate, evaluate_teachers, write_results
+from diffkd_d2.engine.evaluation import EvalHook, evaluate, evaluate_teachers, require_test_sets, write_results
 from diffkd_d2.engine.evaluators import build_test_sets, loaders_by_name
 from diffkd_d2.engine.gradient_report import GradientReportHook
 from diffkd_d2.engine.guard import TooManySkippedError
@@ -144,7 +144,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     except TooManySkippedError:
         checkpointer.save(f"model_{trainer.iter:07d}", iteration=trainer.iter)
         raise
-    write_results(output_dir / "results.json", results)
+    if test_sets:
+        write_results(output_dir / "results.json", results)
     if main and model.points:
         report_teacher_reached(results, output_dir)
 
@@ -152,7 +153,7 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
 def do_test(cfg: DictConfig) -> None:
     """Evaluate the student from `train.init_checkpoint`, or from the output folder's last checkpoint."""
     student = build(cfg.model.student, "model.student").to(cfg.train.device)
-    test_sets = build_test_sets(cfg, student)
+    test_sets = require_test_sets(build_test_sets(cfg, student))
     classes = check_class_lists(loaders_by_name(test_sets), student)
     checkpointer = Checkpointer(student, cfg.train.output_dir, classes=classes)
     load_for_evaluation(checkpointer, cfg.train.init_checkpoint, cfg.train.expected_missing)

@@ -113,9 +113,14 @@ def checkpoints_in(folder: str | Path) -> list[Path]:
 
 
 def clear_folder(folder: str | Path) -> None:
-    """Remove the previous run's checkpoints, their hashes, the pointer to the last one, and its results."""
+    """Remove the previous run's checkpoints, their hashes, the pointer to the last one, its results and events.
+
+    Results and TensorBoard's files of events are the previous run's if they are older than `run.json`.
+    """
     folder = Path(folder)
-    left = [folder / "last_checkpoint", *folder.glob("results*.json")]
+    claimed = (folder / RUN_FILE).stat().st_mtime if (folder / RUN_FILE).exists() else 0.0
+    others = [*folder.glob("results*.json"), *folder.glob("events.out.tfevents.*")]
+    left = [folder / "last_checkpoint", *(path for path in others if path.stat().st_mtime < claimed)]
     for path in [*left, *checkpoints_in(folder), *map(hash_of, checkpoints_in(folder))]:
         path.unlink(missing_ok=True)
 

@@ -5,6 +5,7 @@ from .. import _detectron2  # noqa: F401
 # isort: split
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from detectron2.config import instantiate
@@ -30,8 +31,9 @@ from .targets import complete_targets
 def instantiate_loader(node: DictConfig) -> Any:
     """Instantiate the config of a loader, and check its data if it is one of Detectron2's with dataset dicts.
 
-    Such a loader gets the attributes `records` (the dataset dicts) and `class_names` (a dict of the lists "things" and
-    "stuff" that the metadata has). A training loader also gets `left_out`, the counts of `clean_records`.
+    Such a loader gets the attributes `records` (the dataset dicts) and `class_names` (a dict of the lists "things",
+    "stuff" and "keypoints" that the metadata has). A training loader also gets `left_out`, the counts of
+    `clean_records`.
 
     Raises:
         UserError: if a COCO json, or one of the sampled images and label maps, is invalid; see `coco_json.py`,
@@ -50,13 +52,14 @@ def instantiate_loader(node: DictConfig) -> Any:
             options = {str(key): instantiate(value) for key, value in node.items() if key not in ("_target_", "mapper")}
         except ValueError as error:
             if "different metadata" in str(error):  # Detectron2's error for several datasets
-                _require_same_classes(names)
+                _require_same_classes(names, ("things", "stuff"))
             raise
     options["mapper"] = mapper
     if not isinstance(options.get("dataset"), list) or mapper is None:
         return target(**options)
 
-    _require_same_classes(names)
+    kinds = ["things", "stuff", "keypoints"] if getattr(mapper, "use_keypoint", False) else ["things", "stuff"]
+    _require_same_classes(names, kinds)
     labels = label_range(names)
     records = options.pop("dataset")
     _check_records(records, names, labels)
@@ -78,9 +81,16 @@ def instantiate_loader(node: DictConfig) -> Any:
 
 
 def dataset_names(node: DictConfig) -> list[str]:
-    """Return the names of the registered datasets in the config of a loader; an empty list if it has none."""
+    """Return the names of the registered datasets in the config of a loader; an empty list if it has none.
+
+    Raises:
+        UserError: if `dataset.names` is neither a string nor a list of strings.
+    """
     names = OmegaConf.select(node, "dataset.names", default=None) or []
-    return [names] if isinstance(names, str) else list(names)
+    listed = [names] if isinstance(names, str) else names
+    if not isinstance(listed, Sequence) or not all(isinstance(name, str) for name in listed):
+        raise UserError(f"dataset.names is {names!r}, expected the name of a registered dataset, or a list of names")
+    return list(listed)
 
 
 def _check_records(records: list[dict[str, Any]], names: list[str], labels: Any) -> None:
@@ -92,14 +102,15 @@ def _check_records(records: list[dict[str, Any]], names: list[str], labels: Any)
 
 def _class_names(name: str) -> dict[str, list[str]]:
     metadata = MetadataCatalog.get(name) if name in DatasetCatalog.list() else {}
-    lists = {kind: metadata.get(key) for kind, key in (("things", "thing_classes"), ("stuff", "stuff_classes"))}
+    keys = {"things": "thing_classes", "stuff": "stuff_classes", "keypoints": "keypoint_names"}
+    lists = {kind: metadata.get(key) for kind, key in keys.items()}
     return {kind: list(classes) for kind, classes in lists.items() if classes}
 
 
-def _require_same_classes(names: list[str]) -> None:
-    """Raise UserError if the datasets of a loader have different classes."""
+def _require_same_classes(names: list[str], kinds: Sequence[str]) -> None:
+    """Raise UserError if the datasets of a loader have different classes of one of these kinds."""
     for name in names[1:]:
         first, other = _class_names(names[0]), _class_names(name)
-        for kind in first.keys() & other.keys():
-            if first[kind] != other[kind]:
+        for kind in kinds:
+            if kind in first and kind in other and first[kind] != other[kind]:
                 raise UserError(f"the classes differ: {names[0]} has {first[kind]}, {name} has {other[kind]}")

@@ -14,7 +14,7 @@ from ..meta_arch.distilled_model import DistilledModel
 
 logger = logging.getLogger(__name__)
 
-# Kind of classes ("things": boxes, "stuff": label maps, "labels": whole images) -> names by class index.
+# Kind of classes ("things": boxes, "stuff": label maps, "labels": whole images, "keypoints") -> names by class index.
 Names = dict[str, list[str]]
 
 
@@ -66,6 +66,8 @@ def check_class_lists(loaders: Mapping[str, Any], model: nn.Module) -> ClassList
     known: dict[str, tuple[str, list[str]]] = {}
     for source, loader in loaders.items():
         names = class_names(loader)
+        if class_count(model, "keypoints") is None:
+            names = {kind: listed for kind, listed in names.items() if kind != "keypoints"}
         if not names:
             logger.info(f"classes: {source} names none, so they are not compared")
         _require_unique(source, names)
@@ -109,13 +111,15 @@ def class_count(model: nn.Module, kind: str, alone: bool = False) -> int | None:
 
     Args:
         model: a detector, segmentor, panoptic model or classifier.
-        kind: "things", "stuff" or "labels".
+        kind: "things", "stuff", "labels" or "keypoints".
         alone: whether the data has only this kind, so that the `num_classes` of an unknown model refers to it.
 
     Raises:
         UserError: if the parts of the ROI heads have different numbers.
     """
     heads = getattr(model, "roi_heads", None), getattr(model, "sem_seg_head", None)
+    if kind == "keypoints":
+        return getattr(getattr(getattr(heads[0], "keypoint_head", None), "score_lowres", None), "out_channels", None)
     if kind == "things" and heads[0] is not None:
         return _count_of_roi_heads(heads[0])
     if kind == "stuff" and heads[1] is not None:
@@ -154,9 +158,10 @@ def _check_model(model: nn.Module, source: str, names: Names) -> None:
             continue
         compared.append(f"{count} {kind}")
         if count != len(listed):
+            what = "keypoints" if kind == "keypoints" else "classes"
             raise UserError(
-                f"the model has {count} classes, {source} {len(listed)}: {_short(listed)}; set the model's "
-                "num_classes, or leave classes out of the data"
+                f"the model has {count} {what}, {source} {len(listed)}: {_short(listed)}; set the model's num_{what}, "
+                f"or leave {what} out of the data"
             )
     if names and not compared:
         logger.info(f"classes: {type(model).__name__} states no number, so {source} is not compared with it")

@@ -77,6 +77,8 @@ def find_lazy(path: str) -> str:
     Raises:
         UserError: if it is neither, or not Python.
     """
+    if not path:
+        raise UserError("no config: name one, such as --config-file configs/shapes/diffkd_retinanet_r18.py")
     if Path(path).is_file():
         if not path.endswith(".py"):
             raise UserError(f"'{path}' is neither a LazyConfig (.py) nor a YAML config (.yaml)")

@@ -28,7 +28,7 @@ def evaluate(model: nn.Module, sets: Sequence[EvaluationSet]) -> dict[str, Any]:
 
     Returns:
         Detectron2's dict of results, task -> metric -> number; with several test sets, name -> this dict. Empty outside
-        the main process.
+        the main process, and without test sets.
     """
     results = {}
     for name, loader, evaluators in sets:
@@ -36,14 +36,14 @@ def evaluate(model: nn.Module, sets: Sequence[EvaluationSet]) -> dict[str, Any]:
         if comm.is_main_process():
             logger.info(f"results{f' on {name}' if name else ''}:")
             print_csv_format(results[name])
-    return results if len(sets) > 1 else results[sets[0].name]
+    return results[sets[0].name] if len(sets) == 1 else results
 
 
 def evaluate_teachers(cfg: DictConfig) -> None:
     """Evaluate each teacher on the student's test data; write `results_teacher.json`, `results_teacher1.json`, ...
 
     Raises:
-        UserError: if the config has no teacher.
+        UserError: if the config has no teacher, or no test set, or the teacher has other classes.
     """
     nodes = cfg.model.get("teacher") or []
     if not nodes:
@@ -51,7 +51,7 @@ def evaluate_teachers(cfg: DictConfig) -> None:
     for i, node in enumerate([nodes] if isinstance(nodes, DictConfig) else nodes):
         teacher = build(node, "model.teacher").to(cfg.train.device)
         require_loaded([teacher])
-        sets = build_teacher_sets(cfg, teacher)
+        sets = require_test_sets(build_teacher_sets(cfg, teacher))
         check_class_lists(loaders_by_name(sets), teacher).load_state_dict(getattr(teacher, "class_names", None))
         write_results(Path(cfg.train.output_dir) / f"results_teacher{i or ''}.json", evaluate(teacher, sets))
 
@@ -62,7 +62,7 @@ def build_teacher_sets(cfg: DictConfig, teacher: nn.Module) -> list[EvaluationSe
     Raises:
         UserError: as `build_test_sets`.
     """
-    tests = cfg.dataloader.test
+    tests = cfg.dataloader.get("test") or []
     nodes = list(tests) if isinstance(tests, ListConfig) else [tests]
     read = [(node, OmegaConf.select(node, "mapper.image_format")) for node in nodes]
     read = [(node, image_format) for node, image_format in read if image_format]
@@ -73,6 +73,17 @@ def build_teacher_sets(cfg: DictConfig, teacher: nn.Module) -> list[EvaluationSe
     finally:
         for node, image_format in read:
             node.mapper.image_format = image_format
+
+
+def require_test_sets(sets: list[EvaluationSet]) -> list[EvaluationSet]:
+    """Return the test sets of an evaluation.
+
+    Raises:
+        UserError: if there are none.
+    """
+    if not sets:
+        raise UserError("nothing to evaluate: the config has no test set or no evaluator")
+    return sets
 
 
 def write_results(path: Path, results: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Build and try test loaders and evaluators before the first step."""
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -12,8 +13,11 @@ from detectron2.evaluation import (
     COCOEvaluator,
     DatasetEvaluator,
     DatasetEvaluators,
+    PascalVOCDetectionEvaluator,
+    SemSegEvaluator,
     inference_context,
 )
+from detectron2.evaluation.cityscapes_evaluation import CityscapesEvaluator
 from detectron2.utils import comm
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig
@@ -25,6 +29,8 @@ from ..data.label_maps import ReadableLabelMaps
 from ..data.loaders import dataset_names
 from ..errors import ProjectError, UserError, nearest
 from ..evaluation.trial import try_evaluator
+from ..evaluation.trial_datasets import cityscapes_truth
+from .class_lists import class_names
 from .loaders import build_loader, check_image_format
 
 logger = logging.getLogger(__name__)
@@ -44,6 +50,7 @@ def build_test_sets(cfg: DictConfig, model: nn.Module) -> list[EvaluationSet]:
     The test sets are those in `dataloader.test.dataset.names`. The evaluators of a set are `dataloader.evaluator`, one
     or a list. If they take `dataset_name` from `${..test.dataset.names}`, as in the shipped configs, each set has its
     own. If `dataloader.test` is a list, each entry is a test set, and `dataloader.evaluator` has one entry for each.
+    Without a test set or an evaluator nothing is evaluated: the log says so, and the list is empty.
 
     Args:
         cfg: the run's config.
@@ -53,6 +60,11 @@ def build_test_sets(cfg: DictConfig, model: nn.Module) -> list[EvaluationSet]:
         UserError: if data, files or packages are missing, or an evaluator fails on a sample of its data.
     """
     node = cfg.dataloader
+    missing = [key for key in ("test", "evaluator") if not node.get(key)]
+    if missing:
+        keys = " and no ".join(f"dataloader.{key}" for key in missing)
+        logger.warning(f"nothing is evaluated: the config has no {keys} (of a YAML config: DATASETS.TEST is empty)")
+        return []
     if isinstance(node.test, ListConfig):
         return _build_listed_sets(node, model)
     check_image_format(node.test, model)
@@ -107,8 +119,8 @@ def _require_fields(evaluator: DatasetEvaluator, output: dict[str, Any]) -> None
 
 
 def _build_listed_sets(node: DictConfig, model: nn.Module) -> list[EvaluationSet]:
-    if not node.test:
-        raise UserError("there is no test set: name one in dataloader.test (of a YAML config: DATASETS.TEST)")
+    if not isinstance(node.evaluator, ListConfig):
+        raise UserError("dataloader.test is a list of test sets, so dataloader.evaluator must have one entry for each")
     if len(node.test) != len(node.evaluator):
         raise UserError(f"dataloader: {len(node.test)} test sets, {len(node.evaluator)} evaluators")
     sets = []
@@ -123,6 +135,7 @@ def _build_test_set(name: str, node: DictConfig) -> EvaluationSet:
     loader = build_loader(node.test)
     nodes = node.evaluator if isinstance(node.evaluator, ListConfig) else [node.evaluator]
     evaluators = [part for evaluator in nodes for part in _build_evaluators(evaluator, loader, name)]
+    _require_different_tasks(evaluators)
     return EvaluationSet(name, loader, evaluators)
 
 
@@ -142,8 +155,33 @@ def _build_evaluators(node: DictConfig, loader: Any, name: str) -> list[DatasetE
                 require_files(label_maps.values(), "label maps")
                 part.input_file_to_gt_file = ReadableLabelMaps(label_maps)
             _check_images(part, loader, name)
+            _check_classes(part, loader, name)
             logger.info(f"{what}: {try_evaluator(part)}")
     return parts
+
+
+def _require_different_tasks(evaluators: Sequence[Any]) -> None:
+    """Raise UserError if two of Detectron2's or our evaluators report one task, which Detectron2 rejects at the end."""
+    shipped = [e for e in evaluators if _is_shipped(type(e))]
+    tasks = [task for e in shipped for task in getattr(e, "_tasks", None) or [type(e).__name__]]
+    twice = [task for i, task in enumerate(tasks) if task in tasks[:i]]
+    if twice:
+        raise UserError(f"dataloader.evaluator: two evaluators of one test set report '{twice[0]}'")
+
+
+def _check_classes(evaluator: Any, loader: Any, name: str) -> None:
+    """Raise UserError if the evaluator's dataset names other classes than the loader's."""
+    if type(evaluator) is COCOEvaluator:
+        categories = sorted(evaluator._coco_api.dataset.get("categories", []), key=lambda category: category["id"])
+        own = evaluator._metadata.get("thing_classes") or [category["name"] for category in categories]
+        read = class_names(loader).get("things")
+    elif type(evaluator) in (SemSegEvaluator, PascalVOCDetectionEvaluator):
+        kind = "stuff" if type(evaluator) is SemSegEvaluator else "things"
+        own, read = evaluator._class_names, class_names(loader).get(kind)
+    else:
+        return
+    if own and read and list(own) != read:
+        raise UserError(f"its classes are {', '.join(own)}; those of {name} are {', '.join(read)}")
 
 
 def _check_images(evaluator: DatasetEvaluator, loader: Any, name: str) -> None:
@@ -152,6 +190,9 @@ def _check_images(evaluator: DatasetEvaluator, loader: Any, name: str) -> None:
         known, key = evaluator._coco_api.imgs, "image_id"
     elif isinstance(getattr(evaluator, "input_file_to_gt_file", None), dict):
         known, key = evaluator.input_file_to_gt_file, "file_name"
+    elif isinstance(evaluator, CityscapesEvaluator):
+        _check_cityscapes(evaluator, loader, name)
+        return
     else:
         return
     records = sample(getattr(loader, "records", ()), 100)
@@ -161,6 +202,16 @@ def _check_images(evaluator: DatasetEvaluator, loader: Any, name: str) -> None:
             f"it does not know {len(unknown)} of {len(records)} images of {name} looked at, such as "
             f"{unknown[0].get('file_name')} ({key} {unknown[0].get(key)}): is it of another dataset?"
         )
+
+
+def _check_cityscapes(evaluator: Any, loader: Any, name: str) -> None:
+    """Raise UserError unless the loader reads exactly the images with ground truth; cityscapesscripts needs all."""
+    files = [os.path.basename(record["file_name"]) for record in getattr(loader, "records", ())]
+    images, known = {file.rsplit("_leftImg8bit", 1)[0] for file in files}, set(cityscapes_truth(evaluator))
+    if images and images != known:
+        other = sorted(images - known or known - images)
+        what = "no ground truth" if images - known else "ground truth that the test data lacks"
+        raise UserError(f"{len(other)} images of {name} have {what}, such as {other[0]}: is it of another dataset?")
 
 
 @contextmanager

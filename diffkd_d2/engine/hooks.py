@@ -58,7 +58,8 @@ class DistillHook(HookBase):
         """Write `gamma_<point>` and other metrics; not at every step, because reading them waits for the device."""
         if (self.trainer.iter + 1) % self.period == 0 and self.model.metrics:
             scalars = {name: float(value) for name, value in self.model.metrics.items()}
-            self.trainer.storage.put_scalars(**scalars, distill_scale=self.model.distill_scale)
+            self.trainer.storage.put_scalars(**scalars)
+            self.trainer.storage.put_scalar("distill_scale", self.model.distill_scale, smoothing_hint=False)
 
 
 class AverageHook(HookBase):

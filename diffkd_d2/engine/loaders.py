@@ -9,30 +9,37 @@ from torch import nn
 
 from ..data.loaders import dataset_names, instantiate_loader
 from ..errors import UserError, nearest
+from .build import explained_errors
 
 
 def build_loader(node: DictConfig) -> Any:
     """Instantiate a data loader.
 
     Raises:
-        UserError: if a dataset is unknown, its files are missing (the line names the folder and the variable), or a
-            package that reads it is missing.
+        UserError: if a dataset is unknown or none is named, its files are missing (the line names the folder and the
+            variable), a package that reads it is missing, or a library rejects an argument.
+        ProjectError: if a project's code fails.
     """
     root = os.environ.get("DETECTRON2_DATASETS", "datasets")
-    try:
-        return instantiate_loader(node)
-    except FileNotFoundError as error:
-        where = error.filename or str(error)
-        raise UserError(f"dataset: {where} is not there (DETECTRON2_DATASETS is '{root}')") from error
-    except ModuleNotFoundError as error:  # Detectron2 reads Cityscapes' polygons with shapely
-        raise UserError(f"dataset: its loader needs {error.name}: pip install {error.name}") from error
-    except AssertionError as error:  # Detectron2's loaders assert that prepared files exist
-        raise UserError(f"dataset: {error} (DETECTRON2_DATASETS is '{root}')") from error
-    except KeyError as error:
-        if "is not registered" not in str(error):
-            raise
-        wanted = [name for name in dataset_names(node) if name not in DatasetCatalog.list()]
-        raise UserError(f"unknown dataset {wanted}{nearest(str(wanted[0]), DatasetCatalog.list())}") from error
+    if OmegaConf.select(node, "dataset.names", default="some") in ([], ""):
+        raise UserError("a loader's dataset.names is empty: name a registered dataset")
+    with explained_errors("a loader"):
+        try:
+            return instantiate_loader(node)
+        except FileNotFoundError as error:
+            where = error.filename or str(error)
+            raise UserError(f"dataset: {where} is not there (DETECTRON2_DATASETS is '{root}')") from error
+        except ModuleNotFoundError as error:  # Detectron2 reads Cityscapes' polygons with shapely
+            raise UserError(f"dataset: its loader needs {error.name}: pip install {error.name}") from error
+        except AssertionError as error:  # Detectron2's loaders assert that prepared files exist
+            if not str(error):
+                raise
+            raise UserError(f"dataset: {error} (DETECTRON2_DATASETS is '{root}')") from error
+        except KeyError as error:
+            if "is not registered" not in str(error):
+                raise
+            wanted = [name for name in dataset_names(node) if name not in DatasetCatalog.list()]
+            raise UserError(f"unknown dataset {wanted}{nearest(str(wanted[0]), DatasetCatalog.list())}") from error
 
 
 def check_image_format(node: DictConfig, model: nn.Module) -> None:

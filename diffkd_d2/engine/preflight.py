@@ -13,6 +13,7 @@ from torch import nn
 from ..errors import UserError
 from ..meta_arch.distilled_model import DistilledModel
 from ..modeling.teacher import require_loaded
+from .build import explained_errors
 from .class_lists import ClassLists, check_class_lists, check_logit_classes
 from .evaluators import EvaluationSet, loaders_by_name, try_outputs
 from .loaders import check_image_format
@@ -27,7 +28,7 @@ class Checked(NamedTuple):
     """Results of the checks that the run uses."""
 
     batches: Iterable[Any]
-    """The training batches; see `check_points`."""
+    """The training batches; see `try_first_batch`."""
     maps: dict[str, list[Variance]]
     """Point name -> variances of the teacher's maps that its distiller gets."""
     classes: ClassLists
@@ -53,7 +54,7 @@ def preflight(cfg: DictConfig, model: DistilledModel, loader: Any, test_sets: Se
     classes = check_class_lists({"the training data": loader, **loaders_by_name(test_sets)}, model.student)
     check_logit_classes(model, classes)
     with watch_teacher_maps(model.points) as maps:
-        batches = check_points(model, loader)
+        batches = try_first_batch(model, loader)
     report_teacher_maps(maps)
     try_outputs(model.student, test_sets)
     if cfg.distill.get("teacher_check") and model.teachers:
@@ -92,8 +93,8 @@ def check_weights(model: DistilledModel) -> None:
             logger.warning(f"point '{point.name}' has the weight 0: it does nothing")
 
 
-def check_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
-    """Run the first batch without gradients, so that a pair that does not fit stops the run before training.
+def try_first_batch(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
+    """Run the first batch without gradients, so that data or a point that does not fit stops the run before training.
 
     Unlike in training, the teachers run to their end. The random generators, the model's buffers and the running
     normalizer of Detectron2's dense detectors are restored.
@@ -104,14 +105,14 @@ def check_points(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
         then never yields again).
 
     Raises:
-        UserError: from the first point that does not fit.
+        UserError: from the first point that does not fit, or if a library cannot train on the batch.
+        ProjectError: if a project's code fails.
     """
-    if not model.points:
-        return loader
-    batches = iter(loader)
-    first = next(batches)
-    with unchanged(model), torch.no_grad(), EventStorage(), model.run_teachers_to_the_end():
-        model.train()(first)
+    with explained_errors("the first training batch"):
+        batches = iter(loader)
+        first = next(batches)
+        with unchanged(model), torch.no_grad(), EventStorage(), model.run_teachers_to_the_end():
+            model.train()(first)
     return loader if hasattr(loader, "start") else itertools.chain([first], batches)
 
 

@@ -139,10 +139,11 @@ class MetricsHook(HookBase):
                 cut_metrics(self.path, -1)
             return
         state, storage, start = self._loaded, self.trainer.storage, self.trainer.iter
+        smoothed = {name for name in state["smoothed"] if name != "distill_scale"}  # 0.1.0 smoothed it
         for name, values in state["values"].items():
             for value, iteration in values:
                 storage.iter = iteration
-                storage.put_scalar(name, value, smoothing_hint=name in state["smoothed"])
+                storage.put_scalar(name, value, smoothing_hint=name in smoothed)
         self.trainer.iter = storage.iter = state["iteration"]
         if self.json_writer is not None:
             self.json_writer._last_write = state["written"]

@@ -24,6 +24,7 @@ from torch import nn
 
 from ..errors import UserError, nearest
 
+LIBRARIES = ("detectron2", "diffkd_d2", "timm")
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -97,6 +98,7 @@ class Distill(Closed):
 class OptimizerParams(Open):
     """What decides on the groups of the optimizer, `optimizer.params`."""
 
+    base_lr: PositiveFloat | None = None
     distiller_lr_factor: NonNegativeFloat = 1.0
     weight_decay_norm: NonNegativeFloat | None = None
     weight_decay_bias: NonNegativeFloat | None = None
@@ -118,10 +120,13 @@ class Curve(Open):
     end_value: NonNegativeFloat = 0.0
     base_value: NonNegativeFloat = 1.0
     power: NonNegativeFloat = 1.0
+    values: list[NonNegativeFloat] | None = None
+    milestones: list[NonNegativeFloat] | None = None
+    num_updates: PositiveInt | None = None
 
 
-class Schedule(Open):
-    """`configs/common/schedule.py`; the lengths are fractions of the run."""
+class Schedule(Curve):
+    """`configs/common/schedule.py`, or a curve without warm-up; the lengths are fractions of the run."""
 
     warmup_length: Fraction = 0.0
     warmup_factor: Fraction = 0.0
@@ -140,14 +145,17 @@ class Loader(Open):
 
 
 class Dataloader(Open):
-    """Training data, one test set or a list of them, and what judges, `dataloader`."""
+    """Training data, one test set or a list of them, and what judges, `dataloader`; without these, no evaluation."""
 
     train: Loader
-    test: Annotated[
-        Annotated[Loader, Tag("one")] | Annotated[list[Loader], Tag("several")],
-        Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
-    ]
-    evaluator: Any
+    test: (
+        Annotated[
+            Annotated[Loader, Tag("one")] | Annotated[list[Loader], Tag("several")],
+            Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
+        ]
+        | None
+    ) = None
+    evaluator: dict[str, Any] | list[dict[str, Any]] | None = None
 
 
 class Config(Open):
@@ -161,6 +169,21 @@ class Config(Open):
     distill: Distill
 
 
+# Arguments of Detectron2, timm and this package that have a range wherever a config calls something with them.
+ARGUMENTS: dict[str, Any] = {
+    **dict.fromkeys(("num_classes", "num_anchors", "num_keypoints", "batch_size_per_image", "max_size"), PositiveInt),
+    **dict.fromkeys(("test_score_thresh", "test_nms_thresh", "nms_thresh", "positive_fraction", "prob"), Fraction),
+    **dict.fromkeys(("label_smoothing", "single_category_max_area"), Fraction),
+    **dict.fromkeys(("min_scale", "max_scale"), PositiveFloat),
+    **dict.fromkeys(("mixup_alpha", "cutmix_alpha", "focal_loss_gamma"), NonNegativeFloat),
+    "prior_prob": Annotated[float, Field(gt=0, lt=1)],
+    "freeze_at": Annotated[int, Field(ge=0, le=5)],
+    "pixel_std": list[PositiveFloat],
+    "crop_size": list[PositiveFloat],
+    "short_edge_length": PositiveInt | list[PositiveInt],
+}
+
+
 def check_config(cfg: DictConfig) -> None:
     """Check the types and ranges of a whole config.
 
@@ -168,12 +191,13 @@ def check_config(cfg: DictConfig) -> None:
         UserError: names every fault in one line: a missing part, a value of the wrong type or out of range, an unknown
             option of `train` or `distill`, a reference to a missing key.
     """
+    wrong = [name for name in Config.model_fields if name in cfg and not isinstance(cfg[name], DictConfig)]
+    if wrong:
+        raise UserError("the config: " + "; ".join(f"{name} is {cfg[name]!r}, expected a dict" for name in wrong))
     try:
         parts = {name: OmegaConf.to_container(cfg[name], resolve=True) for name in Config.model_fields if name in cfg}
     except OmegaConfBaseException as error:
         raise UserError(f"the config: {str(error).splitlines()[0]} ({error.full_key})") from error
-    except ValueError as error:  # a part is not a dict
-        raise UserError(f"the config's model, dataloader and the like are dicts: {error}") from error
     try:
         Config.model_validate(parts)
     except ValidationError as error:
@@ -211,27 +235,48 @@ def _faults_of_calls(node: Any, path: str) -> Iterator[str]:
     else:
         return
     annotations = _annotations(node)
+    checked = {name: annotation for name, annotation in annotations.items() if _is_plain(annotation)} | _ranges(node)
     for key, value in children:
         where = f"{path}.{key}" if path else str(key)
         yield from _faults_of_calls(value, where)
-        if annotations.get(key) is nn.Module and not isinstance(value, nn.Module) and not _calls(value):
+        if _wants_module(annotations.get(key), value) and not _calls(value):
             yield f"{where} is {value!r}, expected what builds a module, L(...)(...)"
-        if key in annotations and _is_plain(annotations[key]) and not _calls(value):
+        if key in checked and not _calls(value):
             value = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
             try:
-                TypeAdapter(annotations[key], config=ConfigDict(strict=True)).validate_python(value)
+                TypeAdapter(checked[key], config=ConfigDict(strict=True)).validate_python(value)
             except ValidationError as error:
                 expected = " or ".join(dict.fromkeys(_expected(fault) for fault in error.errors()))
                 yield f"{where} is {value!r}, {expected}"
 
 
+def _wants_module(annotation: Any, value: Any) -> bool:
+    """Return whether an argument must be a module, or may be one, and the value cannot build it."""
+    if annotation is nn.Module:
+        return not isinstance(value, nn.Module)
+    kinds = get_args(annotation)
+    return nn.Module in kinds and isinstance(value, str | int | float) and type(value) not in kinds
+
+
 def _annotations(node: Any) -> dict[str, Any]:
-    target: Any = node.get("_target_") if isinstance(node, DictConfig) else None
-    target = locate(target) if isinstance(target, str) else target
-    if not str(getattr(target, "__module__", "")).startswith("diffkd_d2."):
+    """Return the annotations of what a node calls if it is this package's."""
+    target, package = _target(node)
+    if package != "diffkd_d2":
         return {}
     parameters = inspect.signature(target).parameters.values()
     return {p.name: p.annotation for p in parameters if p.kind is not p.VAR_KEYWORD}
+
+
+def _ranges(node: Any) -> dict[str, Any]:
+    """Return the ranges of a node's arguments if it calls something of a library."""
+    return {name: ARGUMENTS[name] | None for name in ARGUMENTS if name in node and _target(node)[1] in LIBRARIES}
+
+
+def _target(node: Any) -> tuple[Any, str]:
+    """Return what a node calls and its top package; None and "" if it calls nothing."""
+    target: Any = node.get("_target_") if isinstance(node, DictConfig) else None
+    target = locate(target) if isinstance(target, str) else target
+    return target, str(getattr(target, "__module__", "")).partition(".")[0]
 
 
 def _is_plain(annotation: Any) -> bool:

@@ -13,8 +13,10 @@ from detectron2.utils import comm
 from omegaconf import DictConfig
 from torch import nn
 
+from ..errors import UserError
+from .class_lists import check_class_lists
 from .evaluation import build_teacher_sets, write_results
-from .evaluators import EvaluationSet
+from .evaluators import EvaluationSet, loaders_by_name
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +25,21 @@ FULL, SAMPLE = "results_teacher.json", "results_teacher_check.json"
 
 
 def check_teachers(cfg: DictConfig, teachers: Sequence[nn.Module]) -> None:
-    """Evaluate the teachers on `distill.teacher_check` images of the first test set; warn if results are near chance.
+    """Evaluate the teachers on `distill.teacher_check` images of each test set; warn if results are near chance.
 
     The first teacher's results are written to the output folder for `report_teacher_reached`.
+
+    Raises:
+        UserError: if a teacher has other classes than the test data.
     """
     for i, teacher in enumerate(teachers):
-        results = evaluate_sample(teacher, build_teacher_sets(cfg, teacher)[0], cfg.distill.teacher_check)
+        sets = build_teacher_sets(cfg, teacher)
+        try:
+            check_class_lists(loaders_by_name(sets), teacher).load_state_dict(getattr(teacher, "class_names", None))
+        except UserError as error:
+            raise UserError(f"distill.teacher_check must be 0 for a teacher of other classes: {error}") from error
+        found = {test_set.name: evaluate_sample(teacher, test_set, cfg.distill.teacher_check) for test_set in sets}
+        results = found if len(found) > 1 else next(iter(found.values()), {})
         if i == 0:
             write_results(Path(cfg.train.output_dir) / SAMPLE, results)
         if comm.is_main_process():
@@ -97,7 +108,7 @@ def report_teacher(results: dict[str, Any], num_classes: int | None) -> None:
     for task, (name, value) in main_metrics(results).items():
         least = 200 / num_classes if name == "top1" and num_classes else 1.0
         line = f"distill.teacher_check: the teacher has {task} {name} {value:.2f}"
-        if value < least:
+        if not value >= least:  # NaN: no prediction at all
             logger.warning(
                 f"{'!' * 20} {line}, less than {least:g}: IT HAS NOTHING TO TEACH. Right weights? Right data?"
             )

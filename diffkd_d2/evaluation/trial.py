@@ -11,8 +11,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from detectron2.evaluation import COCOEvaluator, COCOPanopticEvaluator, DatasetEvaluator, SemSegEvaluator
-from detectron2.structures import Boxes, BoxMode, Instances
+from detectron2.evaluation import (
+    CityscapesInstanceEvaluator,
+    CityscapesSemSegEvaluator,
+    COCOEvaluator,
+    COCOPanopticEvaluator,
+    DatasetEvaluator,
+    LVISEvaluator,
+    PascalVOCDetectionEvaluator,
+    SemSegEvaluator,
+)
+from detectron2.structures import Instances
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from PIL import Image
@@ -20,23 +29,33 @@ from PIL import Image
 from ..data.images import require_files
 from ..errors import UserError
 from .third_party import rgb2id
+from .trial_datasets import IMAGES, find_cityscapes, try_lvis, try_voc
+from .truth import true_instances
 
 logger = logging.getLogger(__name__)
 
-IMAGES = 2  # images per trial
 _MASK, _KEYPOINTS = "segmentation", "keypoints"
 
 
 def try_evaluator(evaluator: DatasetEvaluator) -> str:
     """Evaluate the ground truth of two images as predictions; return a description of the trial for the log.
 
-    It covers COCO's box, mask and keypoint AP, PQ and Detectron2's mIoU; other evaluators are not run. Call it in all
-    processes; the main process makes the predictions.
+    It covers COCO's box, mask and keypoint AP, LVIS's and PASCAL VOC's AP, PQ and Detectron2's mIoU. Of Cityscapes'
+    evaluators it finds the ground truth; other evaluators are not run. Call it in all processes; the main process makes
+    the predictions.
 
     Raises:
         UserError: if the annotations lack what a task needs, or a file is missing.
     """
-    trials = {COCOEvaluator: _try_coco, COCOPanopticEvaluator: _try_panoptic, SemSegEvaluator: _try_segmentation}
+    trials = {
+        COCOEvaluator: _try_coco,
+        LVISEvaluator: try_lvis,
+        PascalVOCDetectionEvaluator: try_voc,
+        COCOPanopticEvaluator: _try_panoptic,
+        SemSegEvaluator: _try_segmentation,
+        CityscapesInstanceEvaluator: find_cityscapes,
+        CityscapesSemSegEvaluator: find_cityscapes,
+    }
     trial = trials.get(type(evaluator))
     if trial is None:
         return "built"
@@ -50,15 +69,17 @@ def try_evaluator(evaluator: DatasetEvaluator) -> str:
 @contextmanager
 def _scratch(evaluator: Any) -> Iterator[Path]:
     """Let the evaluator write into a temporary folder, without output or log."""
-    own = evaluator._output_dir
+    own = getattr(evaluator, "_output_dir", None)  # PASCAL VOC's and Cityscapes' write into folders of their own
     disabled = logging.root.manager.disable
     with TemporaryDirectory(prefix="trial_") as folder, redirect_stdout(None), np.errstate(all="ignore"):
-        evaluator._output_dir = folder if own else own
+        if own:
+            evaluator._output_dir = folder
         logging.disable(logging.WARNING)
         try:
             yield Path(folder)
         finally:
-            evaluator._output_dir = own
+            if own:
+                evaluator._output_dir = own
             logging.disable(disabled)
 
 
@@ -70,6 +91,9 @@ def _try_coco(evaluator: COCOEvaluator, folder: Path) -> str:
     unknown = sorted(set(tasks) - {"bbox", "segm", "keypoints"})
     if unknown:
         raise UserError(f"tasks is {tasks}: expected bbox, segm or keypoints")
+    most = evaluator._max_dets_per_image[-1]
+    if not isinstance(most, int) or most < 10:  # COCOeval sorts [1, 10, most] and takes the last
+        raise UserError(f"max_dets_per_image is {most!r}, expected 10 or more")
     _require_annotations(api, tasks, len(evaluator._kpt_oks_sigmas) or 17)
     found = [i for i in api.getImgIds() if any(not a["iscrowd"] for a in api.imgToAnns[i])][:IMAGES]
     if comm.is_main_process():
@@ -108,16 +132,11 @@ def _truth(evaluator: COCOEvaluator, image: int, tasks: list[str]) -> Instances:
     record = api.imgs[image]
     objects = [a for a in api.imgToAnns[image] if not a["iscrowd"]][:100]
     ids = evaluator._metadata.get("thing_dataset_id_to_contiguous_id")
-    found = Instances((int(record["height"]), int(record["width"])))
-    boxes = np.array([a["bbox"] for a in objects], dtype=np.float64).reshape(-1, 4)
-    found.pred_boxes = Boxes(torch.as_tensor(BoxMode.convert(boxes, BoxMode.XYWH_ABS, BoxMode.XYXY_ABS)))
-    found.scores = torch.ones(len(objects))
-    found.pred_classes = torch.tensor([ids[a["category_id"]] if ids else a["category_id"] for a in objects])
-    if "segm" in tasks:
-        found.pred_masks = torch.as_tensor(np.stack([api.annToMask(a) for a in objects]).astype(bool))
-    if "keypoints" in tasks:
-        found.pred_keypoints = torch.tensor([a[_KEYPOINTS] for a in objects]).reshape(len(objects), -1, 3) + 0.5
-    return found
+    classes = [ids[a["category_id"]] if ids else a["category_id"] for a in objects]
+    to_mask = api.annToMask if "segm" in tasks else None
+    return true_instances(
+        (int(record["height"]), int(record["width"])), objects, classes, to_mask, "keypoints" in tasks
+    )
 
 
 def _try_panoptic(evaluator: COCOPanopticEvaluator, folder: Path) -> str:

@@ -16,13 +16,12 @@ def find_recipes(method: str) -> list[Recipe]:
     """Return the recipe of a method such as "mimic", or the recipes of several such as "diffkd+kd".
 
     Raises:
-        UserError: if there is no recipe of that name, or it is named twice.
+        UserError: if there is no recipe of that name, or a name occurs twice.
     """
-    recipes = []
-    wanted = method.split("+")
+    recipes, wanted = [], method.split("+")
+    if len(set(wanted)) < len(wanted):
+        raise UserError(f"--method {method} names a method twice")
     for name in wanted:
-        if wanted.count(name) > 1:
-            raise UserError(f"--method {method} names {name} more than once")
         if name not in names():
             raise UserError(f"--method: no method '{name}'{nearest(name, names())}")
         recipes.append(importlib.import_module(f"{__name__}.{name}").recipe)

@@ -16,10 +16,10 @@ from diffkd_d2.checkpoint.files import read_checkpoint
 from diffkd_d2.distillers import Mimic
 from diffkd_d2.engine.hooks import AverageHook, DistillHook
 from diffkd_d2.engine.optimizer import distill_optimizer_params
-from diffkd_d2.engine.preflight import check_points, warn_of_random_weights
+from diffkd_d2.engine.preflight import try_first_batch, warn_of_random_weights
 from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.engine.weights import load_weights
-from diffkd_d2.errors import UserError
+from diffkd_d2.errors import ProjectError, UserError
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
 from diffkd_d2.modeling.teacher import inherit
@@ -189,15 +189,17 @@ def test_trial_of_points():
     loader = [[dict(image=torch.randn(2, 8, 8)), dict(image=torch.randn(2, 8, 8))] for _ in range(3)]
     before = [buffer.clone() for buffer in model.buffers()]
     states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
-    assert all(a is b for a, b in zip(check_points(model, loader), loader, strict=True))
+    assert all(a is b for a, b in zip(try_first_batch(model, loader), loader, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(before, model.buffers(), strict=True))
     assert torch.equal(states[0], torch.get_rng_state()) and states[2] == random.getstate()
     assert states[1] == np.random.get_state()[1].tolist()
     assert all(p.grad is None for p in model.parameters()) and model.metrics == {}
     wrong = DistilledModel(Noisy(), Noisy(), [DistillPoint("norm", "norm", Mimic(3, 2), name="there")])
     with pytest.raises(UserError, match="point 'there': .*3"):
-        check_points(wrong, loader)
-    assert check_points(DistilledModel(Noisy()), loader) is loader  # without points there is nothing to try
+        try_first_batch(wrong, loader)
+    assert list(try_first_batch(DistilledModel(Noisy()), loader)) == loader
+    with pytest.raises(ProjectError, match="the first training batch: test_engine.py line .*: KeyError: 'image'"):
+        try_first_batch(DistilledModel(Noisy()), [[{}]])  # without points the student alone is tried
 
 
 def test_trial_runs_teachers_to_the_end():
@@ -210,7 +212,7 @@ def test_trial_runs_teachers_to_the_end():
     loader = [[dict(image=torch.randn(2, 8, 8))]]
     model.train()(loader[0])  # in training the teacher stops early, and the second run is not seen
     with pytest.raises(UserError, match="norm.* ran several times"):
-        check_points(model, loader)
+        try_first_batch(model, loader)
     model(loader[0])
 
     class Broken(Noisy):
@@ -219,11 +221,11 @@ def test_trial_runs_teachers_to_the_end():
             raise NotImplementedError("no head")
 
     model = DistilledModel(Noisy(), Broken(), [DistillPoint("norm", "norm", Mimic(2, 2))])
-    assert check_points(model, loader) is not None
+    assert try_first_batch(model, loader) is not None
 
 
 def test_trial_keeps_aspect_ratio_groups():
     model = DistilledModel(Noisy(), Noisy(), [DistillPoint("norm", "norm", Mimic(2, 2))])
     records = [dict(image=torch.full((2, 8, 8), float(i)), width=8, height=9) for i in range(6)]
-    batches = list(check_points(model, AspectRatioGroupedDataset(records, batch_size=2)))
+    batches = list(try_first_batch(model, AspectRatioGroupedDataset(records, batch_size=2)))
     assert [[float(x["image"][0, 0, 0]) for x in batch] for batch in batches] == [[0, 1], [2, 3], [4, 5]]

@@ -22,7 +22,7 @@ from small_data import coco, evaluation_loader, forget, register_coco, register_
 from torch import nn
 
 from diffkd_d2.datasets.shapes import register_shapes
-from diffkd_d2.engine.evaluation import evaluate
+from diffkd_d2.engine.evaluation import evaluate, require_test_sets
 from diffkd_d2.engine.evaluators import build_test_sets, try_outputs
 from diffkd_d2.errors import UserError
 from diffkd_d2.evaluation.third_party import provide_panopticapi
@@ -110,10 +110,46 @@ def test_two_classes_of_one_name_keep_their_results(tmp_path):
     assert results["AP-cat (id 1)"] == pytest.approx(100) and results["AP-cat (id 3)"] == 0
 
 
-def test_no_test_set_at_all_is_said():
-    cfg = OmegaConf.create(dict(dataloader=dict(test=[], evaluator=[])))
-    with pytest.raises(UserError, match="there is no test set: .*DATASETS.TEST"):
-        build_test_sets(cfg, nn.Identity())
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (dict(test=[], evaluator=[]), "dataloader.test and no dataloader.evaluator"),
+        (dict(evaluator=None), "dataloader.evaluator"),
+        (dict(test=None), "dataloader.test"),
+    ],
+)
+def test_without_a_test_set_nothing_is_evaluated(tmp_path, caplog, change, words):
+    cfg = config(register_coco(tmp_path, coco(), "set"))
+    cfg.dataloader.update(change)
+    assert build_test_sets(cfg, nn.Identity()) == []
+    assert f"nothing is evaluated: the config has no {words}" in caplog.text
+    assert evaluate(nn.Identity(), []) == {}
+    with pytest.raises(UserError, match="nothing to evaluate: the config has no test set"):
+        require_test_sets([])
+
+
+def test_two_evaluators_of_one_task_are_an_error(tmp_path):
+    name = register_coco(tmp_path, coco(), "set")
+    nodes = [L(COCOEvaluator)(dataset_name=name, tasks=tasks, use_fast_impl=False) for tasks in (["bbox"], ["segm"])]
+    build_test_sets(config(name, OmegaConf.create(nodes, flags={"allow_objects": True})), nn.Identity())
+    nodes[1].tasks = ["segm", "bbox"]
+    with pytest.raises(UserError, match="two evaluators of one test set report 'bbox'"):
+        build_test_sets(config(name, OmegaConf.create(nodes, flags={"allow_objects": True})), nn.Identity())
+
+
+def test_the_evaluator_has_the_classes_of_the_loader(tmp_path):
+    name = register_coco(tmp_path, coco(), "set")
+    register_coco(tmp_path, coco(names=("cat", "cow", "dog")), "permuted")
+    with pytest.raises(UserError, match="its classes are cat, cow, dog; those of set are cat, dog, cow"):
+        build_test_sets(config(name, dataset_name="permuted"), nn.Identity())
+
+
+@pytest.mark.parametrize("most", [-3, 0, 9, "many"])
+def test_detections_per_image_have_a_range(tmp_path, most):
+    name = register_coco(tmp_path, coco(), "set")
+    with pytest.raises(UserError, match=f"max_dets_per_image is {most!r}, expected 10 or more"):
+        build_test_sets(config(name, max_dets_per_image=most), nn.Identity())
+    build_test_sets(config(name, max_dets_per_image=10), nn.Identity())
 
 
 def test_results_of_several_test_sets(tmp_path):

@@ -124,6 +124,7 @@ def test_a_trial_leaves_nothing_behind(batch):
     [
         ({"bbox": {"AP": 0.99}}, None, True),
         ({"bbox": {"AP": 1.0}}, None, False),
+        ({"bbox": {"AP": math.nan}}, None, True),
         ({"sem_seg": {"mIoU": 0.5}}, None, True),
         ({"cls": {"top1": 19.9}}, 10, True),
         ({"cls": {"top1": 20.0}}, 10, False),

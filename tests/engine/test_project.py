@@ -245,7 +245,7 @@ def test_a_lazy_config_of_another_project_takes_them_too():
         (["--config-file", STUDENT, "--project", PROJECT, "SOLVER.MAX_ITR", "3"], "Non-existent key: SOLVER.MAX_ITR"),
         (["--config-file", STUDENT, "--project", PROJECT, "SOLVER.MAX_ITER", "abc"], "config key: SOLVER.MAX_ITER"),
         (["--config-file", "COCO-Detection/nowhere.py"], "nor a config of that name in Detectron2's zoo"),
-        (["--config-file", RETINANET, "--teacher", RETINANET, "--method", "kd+kd"], "names kd more than once"),
+        (["--config-file", RETINANET, "--teacher", RETINANET, "--method", "kd+kd"], "names a method twice"),
         (["--config-file", RETINANET, "--method", "diffdk"], "no method 'diffdk'; the nearest names: diffkd"),
         (["--config-file", RETINANET, "--teacher", "nowhere.py"], "'nowhere.py' is neither a file nor a name"),
         (["--config-file", RETINANET, "--teacher-weights", "a.pth"], "--teacher-weights needs --teacher"),

@@ -1,6 +1,8 @@
 """Every value of a config has its type and range; a fault is one line that names it."""
 
 import pytest
+from detectron2.config import LazyCall as L
+from fvcore.common.param_scheduler import MultiStepParamScheduler
 from leaves import LEAVES, ROOT, load
 from omegaconf import OmegaConf
 
@@ -43,11 +45,22 @@ CONFIG = str(ROOT / "shapes/diffkd_retinanet_r18.py")
         *(f"optimizer.lr={x}" for x in ("1e-3x", "0", "-1", "inf", "[1]")),
         *(f"optimizer.weight_decay={x}" for x in ("-1", "a")),
         "optimizer.params.distiller_lr_factor=-1",
+        "optimizer.params.base_lr=-1",
+        "optimizer=null",
+        "lr_multiplier=3",
         "optimizer.params.weight_decay_norm=a",
         *(f"lr_multiplier.warmup_length={x}" for x in ("-0.1", "5", "a")),
         "lr_multiplier.warmup_factor=2",
         "lr_multiplier.warmup_method=liner",
         "lr_multiplier.scheduler.start_value=-1",
+        "dataloader.evaluator=3",
+        "dataloader.train.mapper.augmentations.0.prob=7",
+        *(f"model.student.num_classes={x}" for x in ("-1", "0", "a")),
+        "model.student.head.prior_prob=1",
+        "model.student.pixel_std=[1,0,1]",
+        "model.student.test_score_thresh=2",
+        "model.student.backbone.bottom_up.freeze_at=9",
+        "model.teacher=abc",
         *(f"dataloader.train.total_batch_size={x}" for x in ("0", "-1", "2.5", "a")),
         *(f"dataloader.train.num_workers={x}" for x in ("-1", "a")),
         "dataloader.test.num_workers=-1",
@@ -103,6 +116,21 @@ def test_all_faults_are_in_the_line(cfg):
     cfg.train.log_period = "often"
     with pytest.raises(UserError, match="optimizer.lr is 'fast', .*train.max_iter is 0, .*train.log_period is 'often'"):
         check_config(cfg)
+
+
+@pytest.mark.parametrize("values", [[1.0, -0.1], [1.0, "a"]])
+def test_values_of_a_schedule_by_steps(cfg, values):
+    cfg.lr_multiplier = L(MultiStepParamScheduler)(values=values, milestones=[3], num_updates=9)
+    with pytest.raises(UserError, match="lr_multiplier.values.1 is .*, expected"):
+        check_config(cfg)
+    cfg.lr_multiplier.values = [1.0, 0.1]
+    check_config(cfg)
+
+
+def test_arguments_of_other_code_are_not_checked(cfg):
+    cfg.model.student.test_score_thresh = 7
+    cfg.model.student._target_ = "collections.Counter"
+    check_config(cfg)
 
 
 @pytest.mark.parametrize("part", ["model", "dataloader", "optimizer", "lr_multiplier", "train", "distill"])
