@@ -63,7 +63,7 @@ def build_teacher_sets(cfg: DictConfig, teacher: nn.Module) -> list[EvaluationSe
         UserError: as `build_test_sets`.
     """
     tests = cfg.dataloader.get("test") or []
-    nodes = list(tests) if isinstance(tests, ListConfig) else [tests]
+    nodes: list[DictConfig] = list(tests) if isinstance(tests, ListConfig) else [tests]
     read = [(node, OmegaConf.select(node, "mapper.image_format")) for node in nodes]
     read = [(node, image_format) for node, image_format in read if image_format]
     for node, image_format in read:

@@ -73,10 +73,10 @@ def split_overrides(opts: list[str]) -> tuple[list[str], list[str]]:
             continue
         if equals:
             raise UserError(f"override '{word}': write {key} {value or 'VALUE'}, with a space; = is for keys of ours")
-        value = next(rest, None)
-        if value is None or _OURS.match(value):
+        given = next(rest, None)
+        if given is None or _OURS.match(given):
             raise UserError(f"override '{word}' has no value: write {word} VALUE")
-        capitals += [word, value]
+        capitals += [word, given]
     return capitals, ours
 
 

@@ -101,7 +101,10 @@ def _without_side_effects(setup: Callable[..., Any]) -> Iterator[None]:
     They would set the seed, open log files and write a config.yaml, also for the teacher's config.
     """
     no_ops = {default_setup: lambda *args, **kwargs: None, setup_logger: lambda *args, **kwargs: logging.getLogger()}
-    modules = [getattr(setup, "__globals__", {}), *map(vars, (engine, engine.defaults, detectron2.utils.logger))]
+    modules: list[dict[str, Any]] = [
+        getattr(setup, "__globals__", {}),
+        *(m.__dict__ for m in (engine, engine.defaults, detectron2.utils.logger)),
+    ]
     before = [
         (names, name, function)
         for names in modules

@@ -76,7 +76,7 @@ def read_cfg(
     except (AssertionError, KeyError, ValueError) as error:
         if not _of_yacs(error):
             raise
-        if "Non-existent config key" in str(error):  # in the file
+        if isinstance(error, KeyError) and "Non-existent config key" in str(error):  # in the file
             raise UserError(_unknown_key(config, error, project)) from error
         with_opts = f" with {opts}" if opts else ""
         raise UserError(f"YAML config {config}{with_opts}: {error}") from error
