@@ -26,11 +26,11 @@ from diffkd_d2.checkpoint.checkpointer import Checkpointer
 from diffkd_d2.checkpoint.run_folder import Run
 from diffkd_d2.engine.balance import BalanceHook
 from diffkd_d2.engine.build import build
-from diffkd_d2.engine.class_lists import check_class_lists
 from diffkd_d2.engine.compilation import compile_distillers
 from diffkd_d2.engine.config import argument_parser, parse_arguments
-from diffkd_d2.engine.evaluation import EvalHook, evaluate, evaluate_teachers, require_test_sets, write_results
-from diffkd_d2.engine.evaluators import build_test_sets, loaders_by_name
+from diffkd_d2.engine.eval_only import evaluate_checkpoint, evaluate_teachers
+from diffkd_d2.engine.evaluation import EvalHook, evaluate_with_average, write_results
+from diffkd_d2.engine.evaluators import build_test_sets
 from diffkd_d2.engine.gradient_report import GradientReportHook
 from diffkd_d2.engine.guard import TooManySkippedError
 from diffkd_d2.engine.hooks import AverageHook, DistillHook, PeriodicCheckpointer, PreciseBN
@@ -46,7 +46,7 @@ from diffkd_d2.engine.report import build_writers, log_parameters, log_recipe
 from diffkd_d2.engine.resume import MetricsHook, NormalizerHook, PositionHook
 from diffkd_d2.engine.teacher_check import report_teacher_reached
 from diffkd_d2.engine.trainer import Trainer
-from diffkd_d2.engine.weights import load_for_evaluation, load_weights, run_settings, start_folder
+from diffkd_d2.engine.weights import load_weights, run_settings, start_folder
 from diffkd_d2.modeling.fold import fold_frozen_norms
 
 
@@ -54,6 +54,7 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     """Train the student and evaluate it at the end."""
     output_dir = Path(cfg.train.output_dir)
     main, distill = comm.is_main_process(), cfg.distill
+    window = (distill.start_iter, distill.warmup_iters, distill.stop_iter)
     seed = cfg.train.seed if cfg.train.seed >= 0 else comm.shared_random_seed()
     model = build(cfg.model, "model").to(cfg.train.device)
     learning_rate = scale_learning_rate(cfg)
@@ -69,59 +70,44 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     if cfg.train.compile:
         compile_distillers(model.points)
 
-    ddp = dict(cfg.train.ddp, **({"device_ids": None} if cfg.train.device == "cpu" else {}))
     trainer = Trainer(
-        create_ddp_model(model, **ddp),
+        create_ddp_model(model, **cfg.train.ddp, **({"device_ids": None} if cfg.train.device == "cpu" else {})),
         checked.batches,
         optimizer,
         amp=cfg.train.amp.dtype,
-        clip_norm=cfg.train.clip_norm,
         clip_modules=[model.student, model.points],
-        accumulate=cfg.train.accumulate,
-        max_skipped=cfg.train.max_skipped,
-        drop_distill=cfg.train.drop_distill,
+        **{name: cfg.train[name] for name in ("clip_norm", "accumulate", "max_skipped", "drop_distill")},
     )
-    settings = run_settings(cfg, lr_multiplier, model)
-    run = Run(cfg.train.output_dir, [point.name for point in model.points], settings)
-    parts = {"run": run, "distillers": model.points, "trainer": trainer, "classes": checked.classes}
-    average = None
-    if cfg.train.ema_decay is not None:
-        average = AverageHook(model.student, cfg.train.ema_decay, output_dir / "model_ema.pth")
-        parts["ema"] = average.average
+    decay = cfg.train.ema_decay
+    averaging = None if decay is None else AverageHook(model.student, decay, output_dir / "model_ema.pth")
+    run = Run(output_dir, [point.name for point in model.points], run_settings(cfg, lr_multiplier, model))
+    parts = dict(run=run, distillers=model.points, trainer=trainer, classes=checked.classes)
+    parts |= {"ema": averaging.average} if averaging else {}
     checkpointer = Checkpointer(model.student, cfg.train.output_dir, **parts)
-    window = (distill.start_iter, distill.warmup_iters, distill.stop_iter)
+
+    def evaluate_student() -> dict:
+        return evaluate_with_average(model.student, test_sets, averaging.average.module if averaging else None)
+
+    eval_hook = EvalHook(cfg.train.eval_period, evaluate_student, output_dir)
+    writers = build_writers(cfg.train.output_dir, cfg.train.max_iter) if main and not args.dry_run else []
+    writer_hooks = [hooks.PeriodicWriter(writers, period=cfg.train.log_period)] if main else []
+    report = GradientReportHook(model, distill.start_iter, distill.weight)
+    balance = BalanceHook(model, distill.balance, distill.start_iter) if distill.get("balance") else None
     precise_bn = None
     if cfg.train.precise_bn:
         batches_anew = build_loader(cfg.dataloader.train)
         precise_bn = PreciseBN(cfg.train.eval_period, model.student, batches_anew, cfg.train.precise_bn)
-    results: dict = {}
-
-    def evaluate_student() -> dict:
-        results.update(evaluate(model.student, test_sets))
-        if average:
-            of_average = evaluate(average.average.module, test_sets)
-            results.update({f"{task}_ema": values for task, values in of_average.items()})
-        return results
-
-    writers = build_writers(cfg.train.output_dir, cfg.train.max_iter) if main and not args.dry_run else []
-    balance = distill.get("balance")
-    balance_hook = None if balance is None else BalanceHook(model, balance, distill.start_iter)
-    pictures = None
-    if cfg.train.picture_period:  # in all processes: batch norms may exchange their statistics
-        pictures = PictureHook(model, cfg.train.picture_period, checked.classes.names.get("things", []))
-    eval_hook = EvalHook(cfg.train.eval_period, evaluate_student, output_dir)
-    writer_hooks = [hooks.PeriodicWriter(writers, period=cfg.train.log_period)] if main else []
     trainer.register_hooks(
         [
             PositionHook(loader, seed, cfg.train.accumulate),
             hooks.IterationTimer(),
             hooks.LRScheduler(scheduler=lr_multiplier),
             DistillHook(model, *window, distill.weight, cfg.train.log_period),
-            balance_hook or GradientReportHook(model, distill.start_iter, distill.weight),
+            balance or report,
             precise_bn,
             NormalizerHook(model.student),
-            average,
-            pictures,
+            averaging,
+            PictureHook(model, cfg.train.picture_period, checked.classes.names.get("things", [])),
             PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
             PreemptionHook(checkpointer, cfg.train.device),
             # Hooks after the checkpoint; MetricsHook replays them on resume.
@@ -131,9 +117,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         ]
     )
     start_iter = load_weights(cfg, model, checkpointer, trainer, resume=args.resume)
-    for i, teacher in enumerate(model.teachers):  # after the student may have inherited from them
-        captured = [path for p in model.points if p.teacher_index == i for path in p.teacher_modules]
-        model.teachers[i] = fold_frozen_norms(teacher, captured)
+    # Fold the teachers after the student may have inherited from them.
+    model.teachers[:] = [fold_frozen_norms(t, model.captured_modules(i)) for i, t in enumerate(model.teachers)]
     if args.dry_run:
         log_plan(cfg, model, loader, test_sets, checked, start_iter)
         return
@@ -145,19 +130,9 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         checkpointer.save(f"model_{trainer.iter:07d}", iteration=trainer.iter)
         raise
     if test_sets:
-        write_results(output_dir / "results.json", results)
+        write_results(output_dir / "results.json", eval_hook.results)
     if main and model.points:
-        report_teacher_reached(results, output_dir)
-
-
-def do_test(cfg: DictConfig) -> None:
-    """Evaluate the student from `train.init_checkpoint`, or from the output folder's last checkpoint."""
-    student = build(cfg.model.student, "model.student").to(cfg.train.device)
-    test_sets = require_test_sets(build_test_sets(cfg, student))
-    classes = check_class_lists(loaders_by_name(test_sets), student)
-    checkpointer = Checkpointer(student, cfg.train.output_dir, classes=classes)
-    load_for_evaluation(checkpointer, cfg.train.init_checkpoint, cfg.train.expected_missing)
-    write_results(Path(cfg.train.output_dir) / "results.json", evaluate(student, test_sets))
+        report_teacher_reached(eval_hook.results, output_dir)
 
 
 def main(args: Namespace) -> None:
@@ -167,7 +142,7 @@ def main(args: Namespace) -> None:
     if args.eval_teacher:
         evaluate_teachers(cfg)
     elif args.eval_only:
-        do_test(cfg)
+        evaluate_checkpoint(cfg)
     else:
         do_train(args, cfg)
 

@@ -68,8 +68,9 @@ def steps(models: dict[str, DistilledModel], batch: list[dict], compiled: bool) 
     own = models[OWN]
     alone = _distributed(copy.deepcopy(own.student) if comm.get_world_size() > 1 else own.student)
     if compiled:
-        own = DistilledModel(own.student, own.teachers[0], copy.deepcopy(list(own.points))).train()
-        compile_distillers(p for p in own.points if isinstance(p, DistillPoint))
+        points = copy.deepcopy(own._points())
+        own = DistilledModel(own.student, own.teachers[0], points).train()
+        compile_distillers(points)
 
     def step(module: nn.Module) -> None:
         sum(module(batch).values()).backward()

@@ -15,10 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from ..errors import UserError
-from ..modeling.teacher import require_loaded
-from .build import build
-from .class_lists import check_class_lists
-from .evaluators import EvaluationSet, build_test_sets, loaders_by_name
+from .evaluators import EvaluationSet, build_test_sets
 
 logger = logging.getLogger(__name__)
 
@@ -39,21 +36,14 @@ def evaluate(model: nn.Module, sets: Sequence[EvaluationSet]) -> dict[str, Any]:
     return results[sets[0].name] if len(sets) == 1 else results
 
 
-def evaluate_teachers(cfg: DictConfig) -> None:
-    """Evaluate each teacher on the student's test data; write `results_teacher.json`, `results_teacher1.json`, ...
-
-    Raises:
-        UserError: if the config has no teacher, or no test set, or the teacher has other classes.
-    """
-    nodes = cfg.model.get("teacher") or []
-    if not nodes:
-        raise UserError("the config has no teacher to evaluate: model.teacher is empty")
-    for i, node in enumerate([nodes] if isinstance(nodes, DictConfig) else nodes):
-        teacher = build(node, "model.teacher").to(cfg.train.device)
-        require_loaded([teacher])
-        sets = require_test_sets(build_teacher_sets(cfg, teacher))
-        check_class_lists(loaders_by_name(sets), teacher).load_state_dict(getattr(teacher, "class_names", None))
-        write_results(Path(cfg.train.output_dir) / f"results_teacher{i or ''}.json", evaluate(teacher, sets))
+def evaluate_with_average(
+    student: nn.Module, sets: Sequence[EvaluationSet], average: nn.Module | None = None
+) -> dict[str, Any]:
+    """Evaluate the student and, if there is one, the average of its weights, whose results end in `_ema`."""
+    results = evaluate(student, sets)
+    if average is not None:
+        results |= {f"{task}_ema": values for task, values in evaluate(average, sets).items()}
+    return results
 
 
 def build_teacher_sets(cfg: DictConfig, teacher: nn.Module) -> list[EvaluationSet]:
@@ -104,7 +94,7 @@ class EvalHook(hooks.EvalHook):
     """Detectron2's EvalHook, which also keeps the latest results with their iteration in `evaluation.json`.
 
     A checkpoint is written before the evaluation of its iteration. The file tells a resumed run whether that
-    evaluation was done.
+    evaluation was done. `results` are the latest results of this process, empty before the first evaluation.
 
     Args:
         period: iterations between two evaluations; 0 evaluates only at the end.
@@ -115,6 +105,7 @@ class EvalHook(hooks.EvalHook):
     def __init__(self, period: int, evaluate: Callable[[], dict[str, Any]], output_dir: str | Path):
         super().__init__(period, self._evaluate_and_keep)
         self.evaluate, self.path = evaluate, Path(output_dir) / "evaluation.json"
+        self.results: dict[str, Any] = {}
 
     def before_train(self) -> None:
         """Remove the file of an earlier run."""
@@ -133,10 +124,10 @@ class EvalHook(hooks.EvalHook):
             self.after_step()
 
     def _evaluate_and_keep(self) -> dict[str, Any]:
-        results = self.evaluate()
+        self.results = self.evaluate()
         if comm.is_main_process():
-            kept = {k: float(v) for k, v in flatten_results_dict(results).items()}
+            kept = {k: float(v) for k, v in flatten_results_dict(self.results).items()}
             partial = self.path.with_suffix(".tmp")
             partial.write_text(json.dumps({"iteration": self.trainer.iter, "results": kept}) + "\n")
             partial.replace(self.path)
-        return results
+        return self.results

@@ -95,7 +95,7 @@ class DistilledModel(nn.Module):
 
     @torch.no_grad()
     def _run_teacher(self, index: int, batched_inputs: Any) -> dict[str, Any]:
-        wanted = {path for p in self._points() if p.teacher_index == index for path in p.teacher_modules}
+        wanted = self.captured_modules(index)
         if not wanted:
             return {}
         if _orders_differ(self.student, self.teachers[index]):
@@ -123,6 +123,10 @@ class DistilledModel(nn.Module):
             return output, None
         heads = find_module(self.student, roi.pooler.rpartition(".")[0])
         return output, labels_of_rows(heads, stage, boxes, batched_inputs)
+
+    def captured_modules(self, index: int) -> set[str]:
+        """Return the paths of the modules of teacher `index` whose output a point reads."""
+        return {path for p in self._points() if p.teacher_index == index for path in p.teacher_modules}
 
     @contextmanager
     def run_teachers_to_the_end(self) -> Iterator[None]:
