@@ -11,7 +11,7 @@ from detectron2.engine import hooks
 from detectron2.evaluation import inference_on_dataset, print_csv_format
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ..errors import UserError
@@ -53,7 +53,7 @@ def build_teacher_sets(cfg: DictConfig, teacher: nn.Module) -> list[EvaluationSe
         UserError: as `build_test_sets`.
     """
     tests = cfg.dataloader.get("test") or []
-    nodes: list[DictConfig] = list(tests) if isinstance(tests, ListConfig) else [tests]
+    nodes = [tests] if isinstance(tests, DictConfig) else list(tests)
     read = [(node, OmegaConf.select(node, "mapper.image_format")) for node in nodes]
     read = [(node, image_format) for node, image_format in read if image_format]
     for node, image_format in read:

@@ -1,16 +1,14 @@
 """Find what a student and a teacher have in common: feature levels of the same stride, heads of the same kind."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import UserError
-from .capture import capture, find_module
+from .output_shapes import output_shapes
 from .roi_branch import RoiBranch
 
 LOGITS = ("head", "roi", "sem_seg", "logits")
@@ -20,7 +18,6 @@ WHERE = {"features": ("features",), "stages": ("stages",), "logits": LOGITS, **{
 NAMES = dict(
     zip(LOGITS, ("the sigmoid logits of a dense head", "box logits", "label map logits", "image logits"), strict=True)
 )
-PROBE_SIZE = 224
 
 
 @dataclass(frozen=True)
@@ -56,13 +53,6 @@ class Place:
     stride: int | None = None
     roi: Callable[[], RoiBranch] | None = None
     scores: tuple[str, Any] | None = None
-
-
-class Shape(NamedTuple):
-    """Channels of a map, and pixels per position; None if it is not a map."""
-
-    channels: int
-    stride: int | None
 
 
 def find_places(student: nn.Module, teacher: nn.Module, where: str) -> list[Place]:
@@ -102,49 +92,6 @@ def family(model: nn.Module) -> str:
     if _classifier(model):
         return "classifier"
     return type(model).__name__.lower()
-
-
-def output_shapes(model: nn.Module, path: str) -> dict[str | None, Shape]:
-    """Return the shape of each map (N, C, H, W) that a module returns, by name; the name of a single tensor is None.
-
-    A module that does not declare its shapes (`output_shape()`) is run on one batch.
-
-    Raises:
-        UserError: if it does not declare them and the model cannot be run on an image alone.
-    """
-    declared = getattr(find_module(model, path), "output_shape", None)
-    shapes = declared() if callable(declared) else {}
-    if shapes and all(s.channels and s.stride for s in shapes.values()):
-        return {name: Shape(s.channels, s.stride) for name, s in shapes.items()}
-    output = _probe(model, path)
-    outputs = output if isinstance(output, dict) else {None: output}
-    return {name: _shape(x) for name, x in outputs.items() if isinstance(x, Tensor) and x.dim() in (2, 4)}
-
-
-def _probe(model: nn.Module, path: str) -> Any:
-    """Run the model in eval mode on two grey images, up to the module; return what the module returned."""
-    device = next(model.parameters()).device
-    image = torch.full((3, PROBE_SIZE, PROBE_SIZE), 127, dtype=torch.uint8, device=device)
-    batch = [{"image": image, "height": PROBE_SIZE, "width": PROBE_SIZE}] * 2
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        with torch.no_grad(), torch.random.fork_rng(), capture(model.eval(), [path], stop=True) as outputs:
-            model(batch)
-    except UserError:
-        raise
-    except Exception as error:  # a model may raise anything
-        name = type(model).__name__
-        raise UserError(f"{name} does not run on an image alone ({error}): list model.points") from error
-    finally:
-        for module, mode in modes:
-            module.training = mode
-    return outputs[path]
-
-
-def _shape(output: Tensor) -> Shape:
-    if output.dim() == 2:
-        return Shape(output.shape[1], None)
-    return Shape(output.shape[1], 2 ** math.ceil(math.log2(PROBE_SIZE / output.shape[2]) - 0.1))
 
 
 def _levels(

@@ -4,7 +4,7 @@ import importlib
 import pkgutil
 
 from ..errors import UserError, nearest
-from ..meta_arch.auto_points import Recipe
+from ..meta_arch.recipe import Recipe
 
 
 def names() -> list[str]:

@@ -4,7 +4,7 @@ Settings: mmrazor's for detectors (all levels of the neck), the authors' for seg
 """
 
 from ..distillers import ChannelWise
-from ..meta_arch.auto_points import Recipe, Setting, aligned
+from ..meta_arch.recipe import Recipe, Setting, aligned
 
 neck = Setting(weight=10.0, options=dict(tau=1.0))
 logits = Setting(weight=3.0, where=("sem_seg",), options=dict(tau=4.0))

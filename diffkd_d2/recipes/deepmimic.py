@@ -4,8 +4,8 @@ from functools import partial
 from typing import Any
 
 from ..distillers import DeepMimic
-from ..meta_arch.auto_points import Recipe
 from ..meta_arch.places import Place
+from ..meta_arch.recipe import Recipe
 from .diffkd import every_second_position, latent_channels
 
 

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from ..distillers import DiffKD
-from ..meta_arch.auto_points import Recipe, Setting
 from ..meta_arch.places import LOGITS, Place
+from ..meta_arch.recipe import Recipe, Setting
 
 
 def latent_channels(place: Place) -> int | None:

@@ -1,7 +1,7 @@
 """FGD (arXiv 2111.11837): focal and global distillation with ground-truth boxes. Settings: those of the authors."""
 
 from ..distillers import FocalGlobal
-from ..meta_arch.auto_points import Recipe, Setting, aligned
+from ..meta_arch.recipe import Recipe, Setting, aligned
 
 NAMES = ("foreground_weight", "background_weight", "attention_weight", "relation_weight")
 

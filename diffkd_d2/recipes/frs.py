@@ -4,7 +4,7 @@ The authors use a warm-up of 500 iterations: `distill.warmup_iters=500`.
 """
 
 from ..distillers import ScoreMimic
-from ..meta_arch.auto_points import Recipe, Setting, aligned
+from ..meta_arch.recipe import Recipe, Setting, aligned
 
 instead = "take mimic, pkd or cwd"
 published = {"retinanet": Setting(weight=0.005), "fcos": Setting(weight=0.01), "faster_rcnn": Setting(weight=0.002)}

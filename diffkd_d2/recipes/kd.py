@@ -1,6 +1,6 @@
 """Hinton's KD (arXiv 1503.02531) on the class logits of boxes, label maps or images."""
 
 from ..distillers import KD
-from ..meta_arch.auto_points import on_softmax
+from ..meta_arch.recipe import on_softmax
 
 recipe = on_softmax("kd", KD)

@@ -4,7 +4,7 @@ The published weights apply to a sum over an image of 800x1333 pixels; the defau
 """
 
 from ..distillers import MaskedGenerative
-from ..meta_arch.auto_points import Recipe, Setting, aligned
+from ..meta_arch.recipe import Recipe, Setting, aligned
 
 two_stage = Setting(weight=5e-7, levels=("p2", "p3", "p4", "p5"), options=dict(ratio=0.45))
 published = {

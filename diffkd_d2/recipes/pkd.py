@@ -1,7 +1,7 @@
 """PKD (arXiv 2207.02039): Pearson correlation of feature levels. Settings: mmrazor's configs."""
 
 from ..distillers import Pearson
-from ..meta_arch.auto_points import Recipe, Setting, aligned
+from ..meta_arch.recipe import Recipe, Setting, aligned
 
 published = {
     "faster_rcnn": Setting(weight=6.0, levels=("p2", "p3", "p4", "p5")),

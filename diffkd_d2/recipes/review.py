@@ -4,8 +4,8 @@ from functools import partial
 from typing import Any
 
 from ..distillers import Review
-from ..meta_arch.auto_points import Recipe, Setting
 from ..meta_arch.places import Place
+from ..meta_arch.recipe import Recipe, Setting
 
 
 def distiller(places: list[Place], **options: Any) -> "partial[Review]":

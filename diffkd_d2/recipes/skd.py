@@ -3,6 +3,6 @@
 from functools import partial
 
 from ..distillers import Pairwise
-from ..meta_arch.auto_points import Recipe
+from ..meta_arch.recipe import Recipe
 
 recipe = Recipe("skd", lambda place, **options: partial(Pairwise, **options))

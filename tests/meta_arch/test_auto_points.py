@@ -14,9 +14,10 @@ from nets import Net
 from diffkd_d2 import distillers
 from diffkd_d2.classification.classifier import Classifier
 from diffkd_d2.errors import UserError
-from diffkd_d2.meta_arch.auto_points import AutoPoints, Recipe, Setting, aligned
+from diffkd_d2.meta_arch.auto_points import AutoPoints
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
+from diffkd_d2.meta_arch.recipe import Recipe, Setting, aligned
 from diffkd_d2.meta_arch.roi_branch import RoiBranch
 from diffkd_d2.recipes import find_recipes, names
 
