@@ -118,6 +118,7 @@ def test_the_hook_sets_the_scale_and_writes_metrics():
         hook.after_step()
         assert model.distill_scale == 0.5
         assert {k: v for k, (v, _) in storage.latest().items()} == {"gamma_p3": 0.25, "distill_scale": 0.5}
+        assert storage.smoothing_hints() == {"gamma_p3": True, "distill_scale": False}
 
 
 def test_distillers_have_a_learning_rate_of_their_own():

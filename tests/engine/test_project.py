@@ -200,6 +200,7 @@ def test_a_lazy_config_of_another_project_takes_them_too():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ([], "no config: name one, such as --config-file configs/shapes"),
         (["--config-file", "nowhere.yaml"], "neither a file nor a name in Detectron2's zoo"),
         (["--config-file", STUDENT], "key MODEL.STANDIN, which Detectron2 does not know: name the project's"),
         (["--config-file", STUDENT, "--project", "nowhere.py"], "'nowhere.py' is not a Python file"),
@@ -223,6 +224,11 @@ def test_a_lazy_config_of_another_project_takes_them_too():
 def test_wrong_command_lines_say_the_cure(words, message):
     with pytest.raises(UserError, match=message):
         configure(arguments(*words))
+
+
+def test_a_yaml_without_test_sets_has_none():
+    cfg = configure(arguments("--config-file", RETINANET, "DATASETS.TEST", "()"))
+    assert cfg.dataloader.test == [] and cfg.dataloader.evaluator == []
 
 
 def test_overrides_are_told_apart():
