@@ -1,5 +1,6 @@
 """Build the objects of a config; turn failures into a UserError or a ProjectError."""
 
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -84,6 +85,7 @@ def _failed_call(trace: TracebackType | None) -> tuple[str, bool]:
     while trace is not None:
         if trace.tb_frame.f_code is instantiate.__code__:
             name, called = trace.tb_frame.f_locals.get("cls_name", name), False
+            name = re.sub(r"^<function (\S+) at \w+>$", r"\1", name)
         else:
             called = True
         trace = trace.tb_next

@@ -57,7 +57,8 @@ def build_test_sets(cfg: DictConfig, model: nn.Module) -> list[EvaluationSet]:
         model: the model to be evaluated; the loaders must read images in its channel order.
 
     Raises:
-        UserError: if data, files or packages are missing, or an evaluator fails on a sample of its data.
+        UserError: if data, files or packages are missing, two test sets have one name, or an evaluator fails on a
+            sample of its data.
     """
     node = cfg.dataloader
     missing = [key for key in ("test", "evaluator") if not node.get(key)]
@@ -69,6 +70,7 @@ def build_test_sets(cfg: DictConfig, model: nn.Module) -> list[EvaluationSet]:
         return _build_listed_sets(node, model)
     check_image_format(node.test, model)
     names = dataset_names(node.test)
+    _require_unique(names)
     if not names:
         return [_build_test_set("", node)]
     listed, sets = node.test.dataset.names, []
@@ -128,7 +130,15 @@ def _build_listed_sets(node: DictConfig, model: nn.Module) -> list[EvaluationSet
         check_image_format(test, model)
         name, loader = test.get("dataset_name") or "+".join(dataset_names(test)), build_loader(test)
         sets.append(EvaluationSet(name, loader, _build_evaluators(evaluator, loader, name)))
+    _require_unique([test_set.name for test_set in sets])
     return sets
+
+
+def _require_unique(names: Sequence[str]) -> None:
+    """Raise UserError if two test sets have one name, under which only one result would remain."""
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise UserError(f"dataloader.test: two test sets have the name '{twice[0]}', and results are kept by name")
 
 
 def _build_test_set(name: str, node: DictConfig) -> EvaluationSet:

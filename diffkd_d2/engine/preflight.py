@@ -23,6 +23,13 @@ from .trial import unchanged
 
 logger = logging.getLogger(__name__)
 
+# Part of a message of Detectron2's models about targets that are missing -> option of the mapper that reads them.
+CURES = {
+    "Instance annotations are missing": "is_train=True",
+    "'gt_masks'": "use_instance_mask=True",
+    "'gt_keypoints'": "use_keypoint=True",
+}
+
 
 class Checked(NamedTuple):
     """Results of the checks that the run uses."""
@@ -112,7 +119,13 @@ def try_first_batch(model: DistilledModel, loader: Iterable[Any]) -> Iterable[An
         batches = iter(loader)
         first = next(batches)
         with unchanged(model), torch.no_grad(), EventStorage(), model.run_teachers_to_the_end():
-            model.train()(first)
+            try:
+                model.train()(first)
+            except (AssertionError, AttributeError) as error:
+                cure = next((cure for part, cure in CURES.items() if part in str(error)), None)
+                if cure is None:
+                    raise
+                raise UserError(f"the first training batch: {error} Set dataloader.train.mapper.{cure}") from error
     return loader if hasattr(loader, "start") else itertools.chain([first], batches)
 
 

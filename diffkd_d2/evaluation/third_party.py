@@ -37,6 +37,12 @@ def provide_cityscapes() -> None:
         sys.modules[f"{_META}.{name}"] = importlib.import_module(f"cityscapesscripts.{name}")
 
 
+def provide_lvis() -> None:
+    """Give lvis 0.5.3 (the last release) `np.float`, which numpy has removed in 1.24."""
+    if not hasattr(np, "float"):
+        vars(importlib.import_module("lvis.eval"))["np"] = types.SimpleNamespace(**vars(np), float=float)
+
+
 def provide_panopticapi() -> None:
     """Provide a substitute for panopticapi, which no package index has, if it is not installed.
 

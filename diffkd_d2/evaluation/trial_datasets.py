@@ -12,6 +12,7 @@ from detectron2.utils.file_io import PathManager
 
 from ..data.images import require_files
 from ..errors import UserError
+from .third_party import provide_lvis
 from .truth import true_instances
 
 IMAGES = 2  # images per trial
@@ -25,6 +26,7 @@ def try_lvis(evaluator: LVISEvaluator, folder: Path) -> str:
         evaluator: it is restored.
         folder: for a json of the two images.
     """
+    provide_lvis()  # also for the evaluations to come
     api = evaluator._lvis_api
     if not evaluator._do_evaluation:
         return "built; its json has no annotations"

@@ -1,6 +1,7 @@
 """Whose checkpoints a folder holds."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -47,6 +48,19 @@ def test_overwrite_hides_old_checkpoints_at_once(tmp_path):
     clear_folder(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
     assert not checkpointer(tmp_path).resume()
+
+
+def test_overwrite_removes_the_events_and_results_of_the_former_run(tmp_path):
+    begin(tmp_path, 1)
+    for name in ("events.out.tfevents.1", "results.json"):
+        (tmp_path / name).write_text("of the former run")
+        os.utime(tmp_path / name, (1e9, 1e9))
+    claim_folder(tmp_path, resume=False, overwrite=True)
+    own = {"events.out.tfevents.2", "results_teacher_check.json"}  # written before the first step
+    for name in own:
+        (tmp_path / name).write_text("of this run")
+    clear_folder(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"run.json", *own}
 
 
 def test_no_fallback_to_another_run(tmp_path):

@@ -68,6 +68,50 @@ print(json.dumps(results))
 """
 
 
+TRIAL_IN_TWO_PROCESSES = """
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+import torch
+from detectron2.data import DatasetCatalog
+from detectron2.evaluation import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
+from detectron2.structures import Instances
+from detectron2.utils import comm
+from diffkd_d2.engine.evaluators import EvaluationSet, _check_images, try_outputs
+from diffkd_d2.engine.launch import join_torchrun, leave_group
+from diffkd_d2.errors import UserError
+from diffkd_d2.evaluation.third_party import provide_cityscapes
+from diffkd_d2.evaluation.trial import try_evaluator
+
+provide_cityscapes()
+join_torchrun()
+records = DatasetCatalog.get("cityscapes_fine_sem_seg_val")
+loader = SimpleNamespace(records=records, dataset=records)
+pair = [CityscapesInstanceEvaluator("cityscapes_fine_instance_seg_val"),
+        CityscapesSemSegEvaluator("cityscapes_fine_sem_seg_val")]
+for evaluator in pair:
+    assert try_evaluator(evaluator) == "built; 2 files of ground truth"
+    _check_images(evaluator, loader, "val")
+    try:
+        _check_images(evaluator, SimpleNamespace(records=records[:1]), "val")
+        raise AssertionError("a part of the images is accepted")
+    except UserError as error:
+        assert "1 images of val have ground truth that the test data lacks" in str(error), error
+class Model(torch.nn.Module):
+    def forward(self, inputs):
+        return [{"sem_seg": torch.rand(19, 128, 256), "instances": Instances((128, 256), scores=torch.zeros(0))}]
+try_outputs(Model(), [EvaluationSet("val", loader, pair)])
+comm.synchronize()
+left = [list(path.iterdir()) for path in Path(tempfile.gettempdir()).glob("cityscapes_eval_*")]
+assert not any(left), left
+del pair, evaluator
+comm.synchronize()
+assert not list(Path(tempfile.gettempdir()).glob("cityscapes_eval_*"))
+leave_group()
+print("both are tried")
+"""
+
+
 def polygon(label: str, x0: int, y0: int, x1: int, y1: int) -> dict:
     return dict(label=label, polygon=[[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
 
@@ -131,6 +175,23 @@ def test_the_truth_as_prediction_has_an_iou_of_100(cityscapes, tmp_path):
     assert run.returncode == 0, run.stderr[-2000:]
     results = json.loads(run.stdout.splitlines()[-1])
     assert results["sem_seg"]["IoU"] == pytest.approx(100) and results["segm"]["AP"] == pytest.approx(100)
+
+
+@pytest.mark.slow
+def test_trials_in_two_processes_end_and_leave_nothing(cityscapes, tmp_path):
+    (tmp_path / "trial.py").write_text(TRIAL_IN_TWO_PROCESSES)
+    (tmp_path / "temporary").mkdir()
+    datasets = dict(DETECTRON2_DATASETS=str(cityscapes), PYTHONPATH=python_path(), TMPDIR=str(tmp_path / "temporary"))
+    run = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "trial.py"],
+        env=dict(os.environ, OMP_NUM_THREADS="1", **datasets),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0 and run.stdout.count("both are tried") == 2, run.stderr[-3000:]
 
 
 def test_missing_label_maps_are_one_line(cityscapes, tmp_path):

@@ -3,14 +3,21 @@
 import pytest
 import torch
 from detectron2.config import LazyCall as L
+from detectron2.config import LazyConfig
+from detectron2.data.transforms import RandomFlip
+from detectron2.layers import get_norm
+from detectron2.modeling.backbone import FPN
+from small_data import coco, register_coco, train_loader
 from torch import nn
 
 from diffkd_d2.data.annotations import NamedErrors
 from diffkd_d2.distillers import DIST, KD, DiffKD, Mimic
 from diffkd_d2.engine.build import build
 from diffkd_d2.engine.evaluators import _build_evaluators
+from diffkd_d2.engine.loaders import build_loader
 from diffkd_d2.errors import ProjectError, UserError, one_line_errors
 from diffkd_d2.meta_arch.distill_point import DistillPoint
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
 
 class Broken(nn.Module):
@@ -38,6 +45,9 @@ class Broken(nn.Module):
         (L(Mimic)(student_channel=4, teacher_channels=4), "unexpected keyword argument 'student_channel'"),
         (L(torch.optim.SGD)(params=[nn.Parameter(torch.zeros(1))], lr=0.1, momentum=-1), "Invalid momentum value"),
         (L(Broken)(height=3), "unexpected keyword argument 'height'"),
+        (L(nn.Conv2d)(in_channels=3, out_channels=-9, kernel_size=3), "Conv2d: RuntimeError: .*negative dimension"),
+        (L(get_norm)(norm="XX", out_channels=3), "get_norm: KeyError: 'XX'"),
+        (L(FPN)(bottom_up=None, in_features=(), out_channels=3), "FPN: AssertionError: assert isinstance"),
     ],
 )
 def test_a_wrong_argument_is_one_line_that_says_where(node, message):
@@ -55,6 +65,50 @@ def test_a_project_keeps_its_traceback_under_one_line(capsys):
     first, *rest = error.splitlines()
     assert first == f"error: model.points.0: {__name__}.Broken: TypeError: 'int' object is not subscriptable"
     assert any('self.width = width["nothing"]' in line for line in rest)
+
+
+def broken_points(student, teachers):
+    raise ValueError("of a project")
+
+
+def test_code_of_a_project_below_a_library_is_the_projects():
+    with pytest.raises(ProjectError, match="model: .*DistilledModel: ValueError: of a project"):
+        build(L(DistilledModel)(student=nn.Identity(), points=broken_points), "model")
+
+
+CONFIG = """
+from detectron2.config import LazyCall as L
+from detectron2.config import LazyConfig
+from detectron2.data.transforms import RandomFlip
+from detectron2.layers import get_norm
+from detectron2.modeling.backbone import FPN
+from small_data import coco, register_coco, train_loader
+def broken(width):
+    raise ValueError("in a config")
+node = L(broken)(width=3)
+"""
+
+
+def test_a_function_of_a_lazy_config_is_a_users(tmp_path):
+    (tmp_path / "config.py").write_text(CONFIG)
+    with pytest.raises(ProjectError, match="node: broken: ValueError: in a config"):
+        build(LazyConfig.load(str(tmp_path / "config.py")).node, "node")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(names=3), "dataset.names is 3, expected the name of a registered dataset"),
+        (dict(names=[]), "dataset.names is empty"),
+        (dict(names="set", augmentations=[L(RandomFlip)(horizontal=False)]), "RandomFlip: ValueError: At least one"),
+    ],
+)
+def test_a_loader_that_cannot_be_built_is_one_line(change, message, tmp_path):
+    register_coco(tmp_path, coco(), "set")
+    node = train_loader(change["names"])
+    node.mapper.augmentations = change.get("augmentations", [])
+    with pytest.raises(UserError, match=message):
+        build_loader(node)
 
 
 def test_an_evaluator_of_a_project_keeps_its_traceback():

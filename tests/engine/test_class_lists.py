@@ -81,6 +81,22 @@ def test_a_category_without_boxes_counts(tmp_path):
         check_class_lists({"the data": loader}, Heads(things=3))
 
 
+class Keypoints(Heads):
+    def __init__(self, keypoints):
+        super().__init__(things=1)
+        self.roi_heads.keypoint_head = nn.Module()
+        self.roi_heads.keypoint_head.score_lowres = nn.ConvTranspose2d(2, keypoints, 4)
+
+
+def test_keypoints_are_compared_where_they_are_predicted():
+    loaders = {"a": loader_of(things=["x"], keypoints=["l", "r"]), "b": loader_of(things=["x"], keypoints=["r", "l"])}
+    with pytest.raises(UserError, match="the classes differ: a has 2: l, r; b has 2: r, l"):
+        check_class_lists(loaders, Keypoints(2))
+    with pytest.raises(UserError, match="the model has 3 keypoints, a 2: l, r; set the model's num_keypoints"):
+        check_class_lists({"a": loaders["a"]}, Keypoints(3))
+    assert check_class_lists(loaders, Heads(things=1)).names == {"things": ["x"]}
+
+
 def test_label_maps_name_their_classes(tmp_path):
     name = register_label_maps(tmp_path, [np.zeros((8, 12), np.uint8)], "maps")
     with pytest.raises(UserError, match="model has 5 classes, the data 3"):

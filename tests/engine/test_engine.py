@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data.common import AspectRatioGroupedDataset
+from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
 from omegaconf import OmegaConf
 from torch import nn
@@ -118,6 +119,7 @@ def test_the_hook_sets_the_scale_and_writes_metrics():
         hook.after_step()
         assert model.distill_scale == 0.5
         assert {k: v for k, (v, _) in storage.latest().items()} == {"gamma_p3": 0.25, "distill_scale": 0.5}
+        assert storage.smoothing_hints() == {"gamma_p3": True, "distill_scale": False}
 
 
 def test_distillers_have_a_learning_rate_of_their_own():
@@ -200,6 +202,16 @@ def test_trial_of_points():
     assert list(try_first_batch(DistilledModel(Noisy()), loader)) == loader
     with pytest.raises(ProjectError, match="the first training batch: test_engine.py line .*: KeyError: 'image'"):
         try_first_batch(DistilledModel(Noisy()), [[{}]])  # without points the student alone is tried
+
+
+def test_trial_of_a_model_whose_targets_are_missing():
+    class Masks(Noisy):
+        def forward(self, batched_inputs):
+            return {"loss": Instances((2, 2)).gt_masks}
+
+    cure = "Cannot find field 'gt_masks' .* Set dataloader.train.mapper.use_instance_mask=True"
+    with pytest.raises(UserError, match=cure):
+        try_first_batch(DistilledModel(Masks()), [[{}]])
 
 
 def test_trial_runs_teachers_to_the_end():

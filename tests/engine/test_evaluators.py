@@ -128,6 +128,16 @@ def test_without_a_test_set_nothing_is_evaluated(tmp_path, caplog, change, words
         require_test_sets([])
 
 
+def test_two_test_sets_of_one_name_are_an_error(tmp_path):
+    name = register_coco(tmp_path, coco(), "set")
+    with pytest.raises(UserError, match="two test sets have the name 'set'"):
+        build_test_sets(config([name, name]), nn.Identity())
+    cfg = config(name)
+    cfg.dataloader = dict(test=[cfg.dataloader.test] * 2, evaluator=[L(Own)(dataset_name=name)] * 2)
+    with pytest.raises(UserError, match="two test sets have the name 'set'"):
+        build_test_sets(cfg, nn.Identity())
+
+
 def test_two_evaluators_of_one_task_are_an_error(tmp_path):
     name = register_coco(tmp_path, coco(), "set")
     nodes = [L(COCOEvaluator)(dataset_name=name, tasks=tasks, use_fast_impl=False) for tasks in (["bbox"], ["segm"])]

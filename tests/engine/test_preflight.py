@@ -138,6 +138,26 @@ def test_a_teacher_that_knows_nothing_is_a_warning(results, classes, warned, cap
     assert "the teacher has" in caplog.text
 
 
+def test_the_teacher_is_checked_on_every_test_set(tmp_path, monkeypatch, caplog):
+    sets = [EvaluationSet(name, [], []) for name in ("first", "second")]
+    monkeypatch.setattr(teacher_check, "build_teacher_sets", lambda cfg, teacher: sets)
+    monkeypatch.setattr(teacher_check, "evaluate_sample", lambda model, s, n: {"bbox": {"AP": n + len(s.name)}})
+    cfg = OmegaConf.create(dict(train=dict(output_dir=str(tmp_path)), distill=dict(teacher_check=7)))
+    with caplog.at_level("INFO"):
+        teacher_check.check_teachers(cfg, [nn.Identity()])
+    assert "first bbox AP 12.00" in caplog.text and "second bbox AP 13.00" in caplog.text
+    assert set(json.loads((tmp_path / "results_teacher_check.json").read_text())) == {"first", "second"}
+
+
+def test_a_teacher_of_other_classes_is_not_checked(tmp_path, monkeypatch):
+    teacher = nn.Identity()
+    teacher.num_classes = 20
+    loader = SimpleNamespace(class_names={"things": ["a", "b"]})
+    monkeypatch.setattr(teacher_check, "build_teacher_sets", lambda cfg, t: [EvaluationSet("set", loader, [])])
+    with pytest.raises(UserError, match="teacher_check must be 0 .*the model has 20 classes, the test data set 2"):
+        teacher_check.check_teachers(OmegaConf.create(dict(distill=dict(teacher_check=7))), [teacher])
+
+
 def test_main_metrics():
     results = {"bbox": {"AP": 3.0, "AP50": 9.0}, "cls": {"top1": 5.0}, "mine": {"x": 1}, "segm": {"AP": None}}
     assert main_metrics(results) == {"bbox": ("AP", 3.0), "cls": ("top1", 5.0)}

@@ -234,6 +234,7 @@ def test_a_lazy_config_of_another_project_takes_them_too():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ([], "no config: name one, such as --config-file configs/shapes"),
         (["--config-file", "nowhere.yaml"], "neither a file nor a name in Detectron2's zoo"),
         (["--config-file", STUDENT], "key MODEL.STANDIN, which Detectron2 does not know: name the project's"),
         (["--config-file", STUDENT, "--project", "nowhere.py"], "'nowhere.py' is not a Python file"),
@@ -275,6 +276,11 @@ def test_a_wrong_value_in_the_yaml_is_one_line(tmp_path):
 def test_a_name_of_a_lazy_config_in_the_zoo():
     cfg = configure(arguments("--config-file", "COCO-Detection/fcos_R_50_FPN_1x.py", "train.max_iter=7"))
     assert cfg.train.max_iter == 7 and cfg.model.student.num_classes == 80
+
+
+def test_a_yaml_without_test_sets_has_none():
+    cfg = configure(arguments("--config-file", RETINANET, "DATASETS.TEST", "()"))
+    assert cfg.dataloader.test == [] and cfg.dataloader.evaluator == []
 
 
 def test_overrides_are_told_apart():

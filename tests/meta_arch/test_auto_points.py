@@ -153,6 +153,8 @@ def test_wrong_options_are_one_line():
         points(*pair, "mimic", latent_channel=3)
     with pytest.raises(UserError, match="no method 'mimick'; the nearest names: mimic"):
         find_recipes("diffkd+mimick")
+    with pytest.raises(UserError, match=r"--method mimic\+kd\+mimic names a method twice"):
+        find_recipes("mimic+kd+mimic")
     with pytest.raises(UserError, match=", ".join(names())):
         find_recipes("xyz")
 
