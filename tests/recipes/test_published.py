@@ -74,14 +74,14 @@ def test_the_log_says_where_nothing_is_published(family, caplog):
 
 @pytest.mark.parametrize(("family", "name"), [(RETINANET, "retinanet"), (FASTER, "faster_rcnn")])
 @pytest.mark.parametrize("method", ["pkd", "cwd", "mgd", "fgd"])
-def test_the_coco_config_of_a_method_is_its_recipe(method, family, name):
+def test_the_coco_configs(method, family, name):
     cfg = load_config(f"configs/coco/{method}_{name}_r50_from_r101.py", [])
-    of_config = [instantiate(point) for point in cfg.model.points]
-    models = build(family, channels=256), build(family, channels=256)
-    of_recipe = AutoPoints(find_recipes(method))(models[0], [models[1]])
-    assert list(map(described, of_config)) == list(map(described, of_recipe))
-
-
-def described(point) -> tuple:
-    options = {k: v for k, v in vars(point.distiller).items() if isinstance(v, int | float | str | tuple)}
-    return point.student, point.teacher, point.key, point.weight, point.name, type(point.distiller), options
+    points = instantiate(cfg.model.points)(build(family), [build(family)])
+    weight, levels, options = PUBLISHED[method][name]
+    options = dict(options)
+    levels = levels or (("p3", "p4", "p5", "p6", "p7") if name == "retinanet" else ("p2", "p3", "p4", "p5", "p6"))
+    assert [(point.weight, *point.key) for point in points] == [(weight, level) for level in levels]
+    weights = tuple(options.pop(term) for term in FGD) if method == "fgd" else None
+    for point in points:
+        assert getattr(point.distiller, "weights", None) == weights
+        assert {option: getattr(point.distiller, option) for option in options} == options
