@@ -17,7 +17,8 @@ from ..meta_arch.auto_points import AutoPoints
 from ..modeling.teacher import load_teacher
 from ..modeling.yaml_model import find_yaml, read_cfg, yaml_model
 from ..recipes import find_recipes
-from .config import apply_overrides, complete, find_lazy, finish, load_lazy
+from .config import complete, find_lazy, finish, load_lazy
+from .overrides import apply_overrides
 from .project import from_project
 
 ALONE = "alone"
