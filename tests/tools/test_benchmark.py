@@ -79,6 +79,7 @@ ROI = L(DistillPoint)(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("of", "points", "refused"),
     [
