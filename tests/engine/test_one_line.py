@@ -40,6 +40,21 @@ def test_a_yaml_of_the_zoo_is_distilled_by_one_line(config, method, small_datase
     assert (out / "results_teacher.json").is_file()
 
 
+def test_a_yaml_run_resumes_exactly(small_datasets, tmp_path):
+    line = ["--config-file", RETINANET, *small_teacher(tmp_path, RETINANET), "--method", "mimic", *SHORT]
+    line += [*map(str, small_opts(32)), "DATASETS.TRAIN", "('shapes_train',)", "DATASETS.TEST", "('shapes_val',)"]
+    line += ["SOLVER.IMS_PER_BATCH", "2", "SOLVER.STEPS", "()", "SOLVER.WARMUP_FACTOR", "1.0", "TEST.EVAL_PERIOD", "0"]
+    line += ["INPUT.MIN_SIZE_TRAIN", "(96,128)", "INPUT.MIN_SIZE_TEST", "128", "SEED", "1"]
+    line += ["DATALOADER.SAMPLER_TRAIN", "RepeatFactorTrainingSampler", "DATALOADER.REPEAT_THRESHOLD", "0.6"]
+    whole, parts = (["OUTPUT_DIR", str(tmp_path / name)] for name in ("whole", "parts"))
+    run(small_datasets, *line, *whole, "SOLVER.MAX_ITER", "3")
+    run(small_datasets, *line, *parts, "SOLVER.MAX_ITER", "2")
+    run(small_datasets, *line, *parts, "SOLVER.MAX_ITER", "3", "--resume")
+    metrics = [read_metrics(tmp_path / name) for name in ("whole", "parts")]
+    losses = [[m["total_loss"] for m in lines if "total_loss" in m] for lines in metrics]
+    assert len(losses[0]) == 3 and losses[0] == losses[1]
+
+
 def test_the_losses_are_those_of_the_config_by_hand(small_datasets, tmp_path):
     by_hand = ["--config-file", "configs/shapes/mimic_retinanet_r18.py"]
     one_line = [
