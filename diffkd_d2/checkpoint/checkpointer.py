@@ -155,6 +155,9 @@ class Checkpointer(DetectionCheckpointer):
         self.loaded = [n for n in ours if n in weights and n not in wrong and not n.endswith("num_batches_tracked")]
         absent = [n for n in missing if not n.endswith("num_batches_tracked")]
         where = f"{len(self.loaded) + len(absent)} tensors" + (f" of {self._prefix}" if part else "")
+        if not self.loaded and wrong:
+            shapes = [f"{k} {tuple(a)} for {tuple(b)}" for k, a, b in incompatible.incorrect_shapes]
+            raise UserError(f"none of {where} fits {self._source}: of another shape are {first_of(shapes)}")
         if not self.loaded:
             raise UserError(
                 f"none of {where} is in {self._source}: its names are {first_of(in_file)}; the model's are "

@@ -39,17 +39,43 @@ def run_settings(cfg: DictConfig, schedule: Any, model: DistilledModel) -> dict[
     """Return what decides over a run and is in no state that a checkpoint restores: on resume the config's counts."""
     train = cfg.train
     distill = ("weight", "balance", "start_iter", "warmup_iters", "stop_iter")
+    data = _options(OmegaConf.to_container(cfg.dataloader.train, resolve=True), "dataloader.train")
+    points = OmegaConf.to_container(cfg.model.points, resolve=True)
+    listed = isinstance(points, list)
+    nodes = {f"model.points.{i}": node for i, node in enumerate(points)} if listed else {"model.points": points}
     return {
         "train.max_iter": train.max_iter,
         "the schedule at each tenth": ", ".join(f"{schedule(i / 10):.6g}" for i in range(10)),
         "the number of images per step": images_per_step(cfg),
+        "the number of processes": comm.get_world_size(),
         "train.clip_norm": train.clip_norm,
         "train.amp.dtype": train.amp.dtype,
         "train.ema_decay": train.ema_decay,
         **{f"distill.{name}": cfg.distill.get(name) for name in distill},
         **{f"the weight of point {point.name}": point.weight for point in model.points},
+        **{k: v for path, node in nodes.items() for k, v in _options(node, path).items() if k != f"{path}.weight"},
+        **{k: v for k, v in data.items() if k.rpartition(".")[-1] not in ("num_workers", "total_batch_size")},
         **{f"the sha256 of teacher {i}": teacher.weights_sha256 for i, teacher in enumerate(model.teachers)},
     }
+
+
+def _options(node: Any, path: str) -> dict[str, Any]:
+    """Return key in the config -> value, for each option of the calls in a dict; a list is one option, as text."""
+    if isinstance(node, dict):
+        return {key: value for name in node for key, value in _options(node[name], f"{path}.{name}").items()}
+    value = _plain(node)
+    return {path: str(value) if isinstance(value, list) else value}
+
+
+def _plain(value: Any) -> Any:
+    """Replace what a checkpoint cannot hold, such as functions, by names."""
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return getattr(value, "__name__", type(value).__name__)
 
 
 def load_weights(

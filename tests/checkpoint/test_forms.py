@@ -90,6 +90,12 @@ def test_partial_fit_is_counted(tmp_path, caplog):
         require_all_keys(checkpointer.incompatible, "x.pth")
 
 
+def test_names_that_fit_with_other_shapes_are_told_apart(tmp_path):
+    torch.save({"0.weight": torch.ones(7, 7)}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match=r"none of 6 tensors fits .*of another shape are 0.weight \(7, 7\) for"):
+        Checkpointer(net()).load(str(tmp_path / "x.pth"))
+
+
 def test_self_filled_frozen_norms_are_not_counted(tmp_path):
     from detectron2.layers import FrozenBatchNorm2d
 

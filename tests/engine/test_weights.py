@@ -6,11 +6,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 from commands import train_net
+from detectron2.config import LazyCall as L
+from detectron2.data.transforms import RandomFlip
 from omegaconf import OmegaConf
+from small_data import train_loader
 from torch import nn
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
 from diffkd_d2.checkpoint.run_folder import Run
+from diffkd_d2.distillers import KD
 from diffkd_d2.engine.defaults import distill_defaults, train_defaults
 from diffkd_d2.engine.weights import (
     claim_output_folder,
@@ -20,6 +24,7 @@ from diffkd_d2.engine.weights import (
     start_folder,
 )
 from diffkd_d2.errors import UserError
+from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.modeling.teacher import inherit, load_teacher, require_loaded
 
 
@@ -95,18 +100,32 @@ def test_initial_weights_may_be_of_a_part(tmp_path):
 
 
 def test_a_resumed_run_with_another_distillation_or_teacher_says_so(tmp_path, caplog):
-    def run(teacher, **distill):
+    def run(teacher, tau=1.0, names="set", horizontal=True, **distill):
         torch.save(teacher.state_dict(), tmp_path / "t.pth")
         point = SimpleNamespace(name="p3", weight=2.0)
         model = SimpleNamespace(points=[point], teachers=[load_teacher(teacher, str(tmp_path / "t.pth"))])
-        cfg = OmegaConf.create(dict(train=train_defaults(), distill={**distill_defaults(), **distill}))
+        cfg = OmegaConf.create(
+            dict(
+                train=train_defaults(),
+                distill={**distill_defaults(), **distill},
+                model=dict(points=[L(DistillPoint)(student="a", teacher="a", weight=2.0, distiller=L(KD)(tau=tau))]),
+                dataloader=dict(train=train_loader(names)),
+            ),
+            flags={"allow_objects": True},
+        )
+        cfg.dataloader.train.mapper.augmentations = [L(RandomFlip)(horizontal=horizontal)]
         return Run(tmp_path, ["p3"], run_settings(cfg, lambda where: 1.0, model))
 
     teacher = nn.Linear(3, 2)
     before = run(teacher).state_dict()
     run(teacher).load_state_dict(before)
     assert "--resume" not in caplog.text
-    run(nn.Linear(3, 2), weight=3.0, stop_iter=5).load_state_dict(before)
+    torch.save(before, tmp_path / "settings.pth")
+    assert torch.load(tmp_path / "settings.pth", weights_only=True) == before
+    run(nn.Linear(3, 2), tau=4.0, names="other", horizontal=False, weight=3.0, stop_iter=5).load_state_dict(before)
+    assert "model.points.0.distiller.tau is 4.0, in the checkpoint 1.0: 4.0 counts" in caplog.text
+    assert "dataloader.train.dataset.names is other, in the checkpoint set" in caplog.text
+    assert "'horizontal': False" in caplog.text
     assert "distill.weight is 3.0, in the checkpoint 1.0: 3.0 counts" in caplog.text
     assert "distill.stop_iter is 5, in the checkpoint None" in caplog.text
     assert "the sha256 of teacher 0 is" in caplog.text and "point p3" not in caplog.text
