@@ -40,7 +40,7 @@ def run_settings(cfg: DictConfig, schedule: Any, model: DistilledModel) -> dict[
     train = cfg.train
     distill = ("weight", "balance", "start_iter", "warmup_iters", "stop_iter")
     data = _options(OmegaConf.to_container(cfg.dataloader.train, resolve=True), "dataloader.train")
-    points = OmegaConf.to_container(cfg.model.points, resolve=True)
+    points: Any = OmegaConf.to_container(cfg.model.points, resolve=True)
     listed = isinstance(points, list)
     nodes = {f"model.points.{i}": node for i, node in enumerate(points)} if listed else {"model.points": points}
     return {
