@@ -30,6 +30,7 @@ from ..data.loaders import dataset_names
 from ..errors import ProjectError, UserError, nearest
 from ..evaluation.trial import try_evaluator
 from ..evaluation.trial_datasets import cityscapes_truth
+from .build import explained_errors
 from .class_lists import class_names
 from .loaders import build_loader, check_image_format
 
@@ -89,22 +90,24 @@ def loaders_by_name(sets: Sequence[EvaluationSet]) -> dict[str, Any]:
 
 
 def try_outputs(model: nn.Module, sets: Sequence[EvaluationSet]) -> None:
-    """Predict the first image of each test set of dataset dicts, and let the evaluators process the result.
+    """Predict the first image of each test set, or its first batch, and let the evaluators process the result.
 
     The random generators and the evaluators are restored.
 
     Raises:
-        UserError: if an output that an evaluator needs is missing.
+        UserError: if the model cannot predict the image, or an output that an evaluator needs is missing.
     """
     for name, loader, evaluators in sets:
-        if not getattr(loader, "records", ()):
-            continue
-        inputs = [loader.dataset[0]]
-        with torch.random.fork_rng(), inference_context(model), torch.no_grad():
+        what = f"the first prediction on {name or 'the test data'}"
+        with explained_errors(what), torch.random.fork_rng(), inference_context(model), torch.no_grad():
+            inputs = [loader.dataset[0]] if getattr(loader, "records", ()) else next(iter(loader), None)
+            if inputs is None:
+                continue
             outputs = model(inputs)
         for evaluator in evaluators:
             with _one_line(f"evaluator {type(evaluator).__name__} of {name}", _is_shipped(type(evaluator))):
-                _require_fields(evaluator, outputs[0])
+                if isinstance(inputs, list):
+                    _require_fields(evaluator, outputs[0])
                 evaluator.reset()
                 if comm.is_main_process():
                     evaluator.process(inputs, outputs)
@@ -236,6 +239,8 @@ def _one_line(what: str, shipped: bool) -> Iterator[None]:
     except FileNotFoundError as error:
         raise UserError(f"{what}: {error.filename or error} is not there") from error
     except Exception as error:
+        if isinstance(error, KeyError) and error.args == ("sem_seg_file_name",):
+            raise UserError(f"{what}: the dataset has no label maps ('sem_seg_file_name')") from error
         if not shipped:
             raise ProjectError(f"{what}: {type(error).__name__}: {error}") from error
         raise UserError(f"{what}: {type(error).__name__}: {error}") from error

@@ -23,11 +23,12 @@ from .trial import unchanged
 
 logger = logging.getLogger(__name__)
 
-# Part of a message of Detectron2's models about targets that are missing -> option of the mapper that reads them.
+# Part of a message of Detectron2's models about targets that are missing -> what the user can do.
 CURES = {
-    "Instance annotations are missing": "is_train=True",
-    "'gt_masks'": "use_instance_mask=True",
-    "'gt_keypoints'": "use_keypoint=True",
+    "Instance annotations are missing": "Does the training data have boxes, and its mapper is_train=True?",
+    "'gt_masks'": "Set dataloader.train.mapper.use_instance_mask=True",
+    "'gt_keypoints'": "Set dataloader.train.mapper.use_keypoint=True",
+    "argument 'target' (position 2) must be Tensor, not NoneType": "Does the training data have label maps?",
 }
 
 
@@ -121,11 +122,11 @@ def try_first_batch(model: DistilledModel, loader: Iterable[Any]) -> Iterable[An
         with unchanged(model), torch.no_grad(), EventStorage(), model.run_teachers_to_the_end():
             try:
                 model.train()(first)
-            except (AssertionError, AttributeError) as error:
+            except (AssertionError, AttributeError, TypeError) as error:
                 cure = next((cure for part, cure in CURES.items() if part in str(error)), None)
                 if cure is None:
                     raise
-                raise UserError(f"the first training batch: {error} Set dataloader.train.mapper.{cure}") from error
+                raise UserError(f"the first training batch: {error} {cure}") from error
     return loader if hasattr(loader, "start") else itertools.chain([first], batches)
 
 

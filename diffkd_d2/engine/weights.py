@@ -41,9 +41,8 @@ def run_settings(cfg: DictConfig, schedule: Any, model: DistilledModel) -> dict[
     distill = ("weight", "balance", "start_iter", "warmup_iters", "stop_iter")
     data = _options(OmegaConf.to_container(cfg.dataloader.train, resolve=True), "dataloader.train")
     points: Any = OmegaConf.to_container(cfg.model.points, resolve=True)
-    nodes = {"model.points": points}
-    if isinstance(points, list):
-        nodes = {f"model.points.{i}": node for i, node in enumerate(points)}
+    listed = isinstance(points, list)
+    nodes = {f"model.points.{i}": node for i, node in enumerate(points)} if listed else {"model.points": points}
     return {
         "train.max_iter": train.max_iter,
         "the schedule at each tenth": ", ".join(f"{schedule(i / 10):.6g}" for i in range(10)),

@@ -9,6 +9,8 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from torch import Tensor
 
+from ..errors import UserError
+
 logger = logging.getLogger(__name__)
 
 
@@ -18,11 +20,16 @@ class TopKEvaluator(DatasetEvaluator):
     The processes' counts are summed, not their averages, so the number of processes does not change the result.
 
     Args:
-        topk: values of k; with fewer than k classes, all classes count.
+        topk: values of k, at least 1; with fewer than k classes, all classes count.
+
+    Raises:
+        UserError: if there is no k, or one is below 1.
     """
 
     def __init__(self, topk: Sequence[int] = (1, 5)):
         self.topk = tuple(topk)
+        if not self.topk or min(self.topk) < 1:
+            raise UserError(f"topk is {list(self.topk)}, expected numbers of at least 1")
         self.reset()
 
     def reset(self) -> None:

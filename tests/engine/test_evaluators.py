@@ -23,9 +23,10 @@ from torch import nn
 
 from diffkd_d2.datasets.shapes import register_shapes
 from diffkd_d2.engine.evaluation import evaluate, require_test_sets
-from diffkd_d2.engine.evaluators import build_test_sets, try_outputs
+from diffkd_d2.engine.evaluators import EvaluationSet, build_test_sets, try_outputs
 from diffkd_d2.errors import UserError
 from diffkd_d2.evaluation.third_party import provide_panopticapi
+from diffkd_d2.evaluation.top_k import TopKEvaluator
 
 
 class Perfect(nn.Module):
@@ -225,6 +226,32 @@ def test_a_model_that_predicts_no_masks_is_told_so(tmp_path):
     with pytest.raises(UserError, match="tasks has 'segm', but the model predicts no pred_masks"):
         try_outputs(Perfect(data), build_test_sets(cfg, Perfect(data)))
     try_outputs(Perfect(data, masks=True), build_test_sets(cfg, Perfect(data)))
+
+
+def test_a_loader_of_batches_is_tried_with_its_first_batch():
+    class Scores(nn.Module):
+        def forward(self, inputs):
+            return inputs["scores"]
+
+    batches = [dict(scores=torch.eye(3), label=torch.arange(3))] * 2
+    evaluator = TopKEvaluator([1])
+    try_outputs(Scores(), [EvaluationSet("set", batches, [evaluator]), EvaluationSet("", [], [evaluator])])
+    assert evaluator._total == 0
+    with pytest.raises(UserError, match="the first prediction on set: .*RuntimeError: mat1 and mat2 shapes"):
+        try_outputs(nn.Linear(3, 2), [EvaluationSet("set", [torch.ones(2, 4)], [evaluator])])
+    del batches[0]["label"]
+    with pytest.raises(UserError, match="evaluator TopKEvaluator of set: KeyError: 'label'"):
+        try_outputs(Scores(), [EvaluationSet("set", batches, [evaluator])])
+    for topk in ([], [0, 5]):
+        with pytest.raises(UserError, match="expected numbers of at least 1"):
+            TopKEvaluator(topk)
+
+
+def test_label_maps_that_a_dataset_lacks_are_named(tmp_path):
+    name = register_coco(tmp_path, coco(), "set")
+    MetadataCatalog.get(name).set(stuff_classes=["a"], ignore_label=255)
+    with pytest.raises(UserError, match="SemSegEvaluator of set: the dataset has no label maps"):
+        build_test_sets(config(name, L(SemSegEvaluator)(dataset_name=name)), nn.Identity())
 
 
 def test_trying_changes_nothing_else(tmp_path):
