@@ -126,7 +126,7 @@ def try_first_batch(model: DistilledModel, loader: Iterable[Any]) -> Iterable[An
                 cure = next((cure for part, cure in CURES.items() if part in str(error)), None)
                 if cure is None:
                     raise
-                raise UserError(f"the first training batch: {error} {cure}") from error
+                raise UserError(f"the first training batch: {error} ({cure})") from error
     return loader if hasattr(loader, "start") else itertools.chain([first], batches)
 
 

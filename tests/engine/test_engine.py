@@ -209,7 +209,7 @@ def test_trial_of_a_model_whose_targets_are_missing():
         def forward(self, batched_inputs):
             return {"loss": Instances((2, 2)).gt_masks}
 
-    cure = "Cannot find field 'gt_masks' .* Set dataloader.train.mapper.use_instance_mask=True"
+    cure = "Cannot find field 'gt_masks' .* .Set dataloader.train.mapper.use_instance_mask=True"
     with pytest.raises(UserError, match=cure):
         try_first_batch(DistilledModel(Masks()), [[{}]])
 
