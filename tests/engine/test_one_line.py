@@ -2,19 +2,18 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
 from commands import read_metrics
 from detectors import MASK, RETINANET, SEMANTIC
 from one_line import SHORT, run, small_opts, small_teacher
+from own_project import STANDIN
 
 from diffkd_d2.modeling.yaml_model import yaml_model
 
 pytestmark = pytest.mark.slow
 
-STANDIN = Path(__file__).resolve().parents[1] / "helpers" / "standin_project"
 SETS = {RETINANET: "", MASK: "", SEMANTIC: "_sem_seg"}
 
 

@@ -1,0 +1,130 @@
+"""The flags: any config with any teacher and method, overrides of two kinds, and wrong command lines."""
+
+import pytest
+import torch
+from detectors import RETINANET
+from detectron2 import model_zoo
+from detectron2.config import instantiate
+from own_project import PROJECT, STUDENT, TEACHER, arguments
+
+from diffkd_d2.engine import optimizer as engine_optimizer
+from diffkd_d2.engine.pair import configure, split_overrides
+from diffkd_d2.errors import UserError
+from diffkd_d2.meta_arch.distilled_model import DistilledModel
+from diffkd_d2.modeling.yaml_model import read_cfg, yaml_model
+
+
+def test_the_flags_pair_any_config_with_any_teacher(tmp_path):
+    torch.save({"model": yaml_model(TEACHER, project=PROJECT).state_dict()}, tmp_path / "teacher.pth")
+    weights = ["--teacher-weights", str(tmp_path / "teacher.pth")]
+    pair = ["--config-file", STUDENT, "--project", PROJECT, "--teacher", TEACHER, *weights]
+    cfg = configure(
+        arguments(*pair, "SOLVER.MAX_ITER", "7", "--method", "mimic", "distill.levels=[s8]", "distill.weight=2")
+    )
+    model = instantiate(cfg.model)
+    assert [(p.name, p.distiller.align.weight.shape[:2]) for p in model.points] == [("s8", (24, 16))]
+    assert (cfg.train.max_iter, cfg.distill.weight) == (7, 2)
+    assert type(instantiate(configure(arguments(*pair)).model).points[0].distiller).__name__ == "DiffKD"
+    for alone in ([*pair, "--method", "alone"], [*pair[:4], "--method", "mimic"]):
+        model = instantiate(configure(arguments(*alone)).model)
+        assert not len(model.points) and not model.teachers
+    assert (
+        "--method mimic does nothing without --teacher: the student trains alone"
+        in configure(arguments(*pair[:4], "--method", "mimic")).notes
+    )
+
+
+def test_a_lazy_config_takes_the_flags_too(tmp_path):
+    lazy = [
+        "--config-file",
+        "configs/shapes/alone_retinanet_r18.py",
+        "--teacher",
+        "configs/shapes/teacher_retinanet_r50.py",
+    ]
+    cfg = configure(arguments(*lazy, "--method", "mimic"))
+    assert [p.name for p in instantiate(cfg.model).points] == ["p3", "p4", "p5"]
+    with pytest.raises(UserError, match="no trained weights are known"):
+        configure(arguments(*lazy[:3], "configs/shapes/teacher_semantic_fpn_r50.py"))
+
+
+def test_a_lazy_config_of_another_project_takes_them_too():
+    theirs, teacher = (
+        model_zoo.get_config_file("COCO-Detection/retinanet_R_50_FPN_1x.py"),
+        "new_baselines/mask_rcnn_R_50_FPN_100ep_LSJ.py",
+    )
+    cfg = configure(arguments("--config-file", theirs, "--teacher", teacher, "--method", "mimic", "distill.weight=3"))
+    assert cfg.model.teacher.weights.startswith("https://") and cfg.train.max_skipped == 10
+    model = DistilledModel(
+        instantiate(cfg.model.student), instantiate(cfg.model.teacher.model), instantiate(cfg.model.points)
+    )
+    assert [p.name for p in model.points] == ["p3", "p4", "p5", "p6"]
+    cfg.optimizer.params.distiller_lr_factor = 2.0
+    optimizer = engine_optimizer.build_optimizer(cfg, model)
+    rates = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    assert {rates[id(p)]["lr"] for p in model.points.parameters()} == {2 * cfg.optimizer.lr}
+    assert {rates[id(p)]["lr"] for p in model.student.parameters() if p.requires_grad} == {cfg.optimizer.lr}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "no config: name one, such as --config-file configs/shapes"),
+        (["--config-file", "nowhere.yaml"], "neither a file nor a name in Detectron2's zoo"),
+        (["--config-file", STUDENT], "key MODEL.STANDIN, which Detectron2 does not know: name the project's"),
+        (["--config-file", STUDENT, "--project", "nowhere.py"], "'nowhere.py' is not a Python file"),
+        (["--config-file", RETINANET, "SOLVER.MAX_ITR", "3"], "SOLVER.MAX_ITR"),
+        (["--config-file", RETINANET, "SOLVER.MAX_ITER"], "has no value"),
+        (["--config-file", RETINANET, "OUTPUT_DIR", "distill.weight=2"], "'OUTPUT_DIR' has no value"),
+        (["--config-file", RETINANET, "SOLVER.MAX_ITER=3"], "write SOLVER.MAX_ITER 3, with a space"),
+        (["--config-file", RETINANET, "SOLVER.MAX_ITER", "abc"], "config key: SOLVER.MAX_ITER"),
+        (["--config-file", STUDENT, "--project", PROJECT, "SOLVER.MAX_ITR", "3"], "Non-existent key: SOLVER.MAX_ITR"),
+        (["--config-file", STUDENT, "--project", PROJECT, "SOLVER.MAX_ITER", "abc"], "config key: SOLVER.MAX_ITER"),
+        (["--config-file", "COCO-Detection/nowhere.py"], "nor a config of that name in Detectron2's zoo"),
+        (["--config-file", RETINANET, "--teacher", RETINANET, "--method", "kd+kd"], "names a method twice"),
+        (["--config-file", RETINANET, "--method", "diffdk"], "no method 'diffdk'; the nearest names: diffkd"),
+        (["--config-file", RETINANET, "--teacher", "nowhere.py"], "'nowhere.py' is neither a file nor a name"),
+        (["--config-file", RETINANET, "--teacher-weights", "a.pth"], "--teacher-weights needs --teacher"),
+        (["--config-file", RETINANET, "model.student.project=evil.py"], "project decides what is called"),
+        (["--config-file", "configs/shapes/alone_retinanet_r18.py", "SOLVER.MAX_ITER", "3"], "goes with a YAML config"),
+        (
+            ["--config-file", "configs/shapes/diffkd_retinanet_r18.py", "distill.where=head"],
+            "this config lists its own",
+        ),
+        (
+            ["--config-file", "configs/shapes/diffkd_retinanet_r18.py", "--method", "mimic", "model.points.0.weight=2"],
+            "model.points is chosen by the models, and its options are model.points.levels, model.points.recipe",
+        ),
+    ],
+)
+def test_wrong_command_lines_say_the_cure(words, message):
+    with pytest.raises(UserError, match=message):
+        configure(arguments(*words))
+
+
+def test_a_wrong_value_in_the_yaml_is_one_line(tmp_path):
+    (tmp_path / "a.yaml").write_text("SOLVER: {MAX_ITER: many}")
+    with pytest.raises(UserError, match=r"a.yaml: .* config key: SOLVER.MAX_ITER"):
+        read_cfg(str(tmp_path / "a.yaml"))
+
+
+def test_a_name_of_a_lazy_config_in_the_zoo():
+    cfg = configure(arguments("--config-file", "COCO-Detection/fcos_R_50_FPN_1x.py", "train.max_iter=7"))
+    assert cfg.train.max_iter == 7 and cfg.model.student.num_classes == 80
+
+
+def test_a_yaml_without_test_sets_has_none():
+    cfg = configure(arguments("--config-file", RETINANET, "DATASETS.TEST", "()"))
+    assert cfg.dataloader.test == [] and cfg.dataloader.evaluator == []
+
+
+def test_overrides_are_told_apart():
+    words = ["SOLVER.MAX_ITER", "5", "distill.weight=2", "MODEL.SparseRCNN.NUM_CLASSES", "3", "+train.x=1"]
+    assert split_overrides(words) == (
+        ["SOLVER.MAX_ITER", "5", "MODEL.SparseRCNN.NUM_CLASSES", "3"],
+        [words[2], words[5]],
+    )
+
+
+def test_the_zoos_trained_file_is_the_teachers():
+    cfg = configure(arguments("--config-file", RETINANET, "--teacher", "COCO-Detection/retinanet_R_101_FPN_3x.yaml"))
+    assert cfg.model.teacher.weights.endswith(".pkl") and "retinanet_R_101_FPN_3x" in cfg.model.teacher.weights
