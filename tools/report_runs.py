@@ -12,7 +12,7 @@ from compare_table import Table, number
 
 from diffkd_d2.errors import UserError
 
-_GRADIENTS = re.compile(r"gradient norms in the student at iteration (\d+)")
+_GRADIENTS = re.compile(r"gradient norms in the student\b.* at iteration (\d+)")
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 
 def test_gradient_ratios_are_those_of_the_log(tmp_path: Path):
     (tmp_path / "log.txt").write_text(
-        "[11/25 d2]: gradient norms in the student at iteration 10; the task's is 2:\n"
+        "[11/25 d2]: gradient norms in the student where distillation reaches, at iteration 10; the task's is 2:\n"
         "loss          value    norm    over the task's\n"
         "----------  -------  ------  -----------------\n"
         "loss_kd_p3      1.5    4.0               2.0\n"
