@@ -30,7 +30,7 @@ def summary(request):
 
 
 def test_there_are_summaries():
-    assert set(ROWS) == {path.stem for path in SUMMARIES}
+    assert set(ROWS) <= {path.stem for path in SUMMARIES}
 
 
 def test_the_page_has_the_tables(summary):
@@ -49,9 +49,10 @@ def test_the_page_has_the_command(summary):
         assert {*content["command"], *arm["words"]} - {"model.points=[]", "--method"} <= words
 
 
-def test_the_readme_has_the_means(summary):
-    path, content = summary
-    data, student = ROWS[path.stem]
+@pytest.mark.parametrize("stem", ROWS)
+def test_the_readme_has_the_means(stem):
+    content = json.loads((REPO / f"docs/results/{stem}.json").read_text())
+    data, student = ROWS[stem]
     rows = [cells(line) for line in README.splitlines() if line.startswith("|")]
     (row,) = (row for row in rows if data in row[0] and row[1] == student)
     ((task, metric),) = content["headline"].items()
