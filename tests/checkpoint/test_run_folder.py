@@ -53,7 +53,7 @@ def test_overwrite_hides_old_checkpoints_at_once(tmp_path):
 def test_overwrite_removes_the_events_and_results_of_the_former_run(tmp_path):
     begin(tmp_path, 1)
     for name in ("events.out.tfevents.1", "results.json"):
-        (tmp_path / name).write_text("of the former run")
+        (tmp_path / name).write_text("of the earlier run")
         os.utime(tmp_path / name, (1e9, 1e9))
     claim_folder(tmp_path, resume=False, overwrite=True)
     own = {"events.out.tfevents.2", "results_teacher_check.json"}  # written before the first step
