@@ -108,7 +108,7 @@ def test_two_processes_on_gloo(small_datasets, tmp_path):
         (["train.max_iter=abc"], "train.max_iter is 'abc'"),
         (
             ["optimizer.lr=1e-3x", "train.accumulate=0"],
-            "optimizer.lr is '1e-3x', expected a valid number; ",
+            "optimizer.lr is '1e-3x', expected a valid number; train.accumulate is 0",
         ),
         (["model.points.0.distiller.latent_channels=-1"], "latent_channels is -1, expected at least 1"),
         (["distill.start_iter=5"], "distill.start_iter is 5, but the run ends at train.max_iter=1"),

@@ -1,7 +1,7 @@
 """Types and ranges of config values: a table for `configs/common`, annotations for calls of this package."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from detectron2.utils.registry import locate
@@ -201,12 +201,20 @@ def check_config(cfg: DictConfig) -> None:
     try:
         Config.model_validate(parts)
     except ValidationError as error:
-        lines = dict.fromkeys(_line(fault) for fault in error.errors())
+        own = [fault for fault in error.errors() if not _is_reference(cfg, fault["loc"])]
+        lines = dict.fromkeys(map(_line, own or error.errors()))
         raise UserError("the config: " + "; ".join(lines)) from error
     # Other names at the top of a config, such as a loop variable, are not checked.
     faults = [fault for name in parts for fault in _faults_of_calls(cfg[name], name)]
     if faults:
         raise UserError("the config: " + "; ".join(faults))
+
+
+def _is_reference(node: Any, path: Sequence[Any]) -> bool:
+    """Return whether a value refers to another key, such as `${..lr}`; the fault is that of the other key."""
+    for key in path[:-1]:
+        node = node.get(key) if isinstance(node, DictConfig) else None
+    return isinstance(node, DictConfig) and path[-1] in node and OmegaConf.is_interpolation(node, path[-1])
 
 
 def _line(fault: Any) -> str:

@@ -107,18 +107,18 @@ def test_mask_rcnn(coco, tmp_path):
     assert {"bbox", "segm"} <= set(results)
 
 
-def test_real_images(real_panoptic, tmp_path):
+def test_real_images(real_data, tmp_path):
     teacher = "COCO-Detection/faster_rcnn_R_101_FPN_3x.yaml"
     # Untrained, it needs a norm of the batch at hand to stay finite, every score to predict anything, and few boxes.
     options = "[MODEL.RESNETS.NORM,GN,MODEL.BACKBONE.FREEZE_AT,0,MODEL.ROI_HEADS.SCORE_THRESH_TEST,-1.0"
     options += ",MODEL.RPN.POST_NMS_TOPK_TEST,10]"
-    results = train(real_panoptic, "diffkd_r50", tmp_path, f"model.student.opts={options}", zoo=teacher)
+    results = train(real_data, "diffkd_r50", tmp_path, f"model.student.opts={options}", zoo=teacher)
     assert 0 <= results["bbox"]["AP"] < 5  # two iterations from random weights, on real annotations
 
 
 @pytest.fixture(scope="module")
 def real_panoptic(real_data, tmp_path_factory) -> Path:
-    """Twenty real COCO images a split, with the label maps of PanopticFPN: 0 for things, 1 to 53 for stuff."""
+    """The real COCO images with the label maps that PanopticFPN trains on: 0 for things, 1 to 53 for stuff."""
     root = tmp_path_factory.mktemp("datasets")
     (root / "coco").mkdir()
     for entry in (real_data / "coco").iterdir():
@@ -136,10 +136,8 @@ def real_panoptic(real_data, tmp_path_factory) -> Path:
             for kind in ("panoptic", "instances")
         )
         # Not all images of the folder have panoptic annotations; PanopticFPN wants the same images in both files.
-        panoptic["annotations"] = panoptic["annotations"][:20]
         there = {record["image_id"] for record in panoptic["annotations"]}
-        for data in (panoptic, instances):
-            data["images"] = [x for x in data["images"] if x["id"] in there]
+        instances["images"] = [x for x in instances["images"] if x["id"] in there]
         instances["annotations"] = [x for x in instances["annotations"] if x["image_id"] in there]
         for kind, data in (("panoptic", panoptic), ("instances", instances)):
             (root / "coco" / "annotations" / f"{kind}_{split}2017.json").write_text(json.dumps(data))

@@ -34,6 +34,11 @@ def survive(kills: int, max_iter: int, datasets: Path, tmp_path: Path, *override
 
 
 @pytest.mark.slow
+def test_two_kills(tiny_datasets, tmp_path):
+    assert survive(2, 28, tiny_datasets, tmp_path)["kills"] == 2
+
+
+@pytest.mark.slow
 def test_two_kills_of_a_classifier(tiny_datasets, tmp_path):
     more = ("train.ema_decay=0.9", "train.accumulate=2")
     config = "configs/shapes_cls/alone_resnet10.py"
