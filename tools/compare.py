@@ -71,11 +71,14 @@ def plan(arm: Arm, shared: list[str], args: argparse.Namespace) -> list[Run]:
 
 
 def plan_teacher(arms: list[Arm], shared: list[str], args: argparse.Namespace) -> list[Run]:
-    """Return the evaluation of the teacher, as the first arm that has one names it; none without a teacher."""
-    for arm in arms:
-        words = [*shared, *arm.words]
+    """Return the evaluation of the teacher; none without a teacher.
+
+    The words that all arms share name it, so that other arms can follow later. Where they name none, the first arm
+    with a teacher does.
+    """
+    for words in (shared, *([*shared, *arm.words] for arm in arms if arm.name != ALONE)):
         cfg = load_arm(words)
-        if arm.name != ALONE and cfg.model.get("teacher"):
+        if cfg.model.get("teacher"):
             kept = predictions_kept(cfg, args.output / "teacher" / "inference")
             return [Run("teacher", "", args.output / "teacher", [*words, "--eval-teacher"], kept, 0)]
     return []

@@ -72,6 +72,8 @@ def check_class_lists(loaders: Mapping[str, Any], model: nn.Module) -> ClassList
             logger.info(f"classes: {source} names none, so they are not compared")
         _require_unique(source, names)
         _check_model(model, source, names)
+        if "keypoints" not in names:
+            _check_unnamed_keypoints(model, source, loader)
         for kind, listed in names.items():
             first = known.setdefault(kind, (source, listed))
             _require_equal(*first, source, listed)
@@ -165,6 +167,15 @@ def _check_model(model: nn.Module, source: str, names: Names) -> None:
             )
     if names and not compared:
         logger.info(f"classes: {type(model).__name__} states no number, so {source} is not compared with it")
+
+
+def _check_unnamed_keypoints(model: nn.Module, source: str, loader: Any) -> None:
+    """Compare the number of keypoints with that of the annotations; Detectron2's loss would mix them up silently."""
+    count = class_count(model, "keypoints")
+    annotations = (a for record in getattr(loader, "records", ()) for a in record.get("annotations", ()))
+    found = next((len(a["keypoints"]) // 3 for a in annotations if a.get("keypoints")), None) if count else None
+    if found not in (None, count):
+        raise UserError(f"the model has {count} keypoints, objects of {source} have {found}: set its num_keypoints")
 
 
 def _require_unique(source: str, names: Names) -> None:

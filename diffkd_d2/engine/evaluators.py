@@ -4,11 +4,12 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from detectron2.config import instantiate
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import (
     COCOEvaluator,
     DatasetEvaluator,
@@ -159,6 +160,7 @@ def _build_evaluators(node: DictConfig, loader: Any, name: str) -> list[DatasetE
     if judged is not None and judged not in DatasetCatalog.list():
         raise UserError(f"{what}: there is no such dataset{nearest(str(judged), DatasetCatalog.list())}")
     with _one_line(what, _is_shipped(locate(node._target_) if isinstance(node._target_, str) else node._target_)):
+        _forget_converted(node)
         with checked_evaluator_json():
             evaluator = instantiate(node)
         parts = evaluator._evaluators if type(evaluator) is DatasetEvaluators else [evaluator]
@@ -171,6 +173,15 @@ def _build_evaluators(node: DictConfig, loader: Any, name: str) -> list[DatasetE
             _check_classes(part, loader, name)
             logger.info(f"{what}: {try_evaluator(part)}")
     return parts
+
+
+def _forget_converted(node: DictConfig) -> None:
+    """Remove the json that an earlier run made of a dataset without one; the dataset may have changed since."""
+    folder, name = node.get("output_dir"), node.get("dataset_name")
+    if folder and name and comm.is_main_process() and not hasattr(MetadataCatalog.get(name), "json_file"):
+        for path in Path(folder).rglob(f"{name}_coco_format.json"):
+            path.unlink()
+    comm.synchronize()
 
 
 def _require_different_tasks(evaluators: Sequence[Any]) -> None:

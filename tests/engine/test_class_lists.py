@@ -97,6 +97,18 @@ def test_keypoints_are_compared_where_they_are_predicted():
     assert check_class_lists(loaders, Heads(things=1)).names == {"things": ["x"]}
 
 
+@pytest.mark.parametrize("make", [train_loader, evaluation_loader])
+def test_keypoints_without_names_are_counted(tmp_path, make):
+    data = coco(names=("cat",))
+    for annotation in data["annotations"][1:]:
+        annotation["keypoints"] = [3, 3, 2, 4, 4, 2]
+    loaders = {"data": build_loader(make(register_coco(tmp_path, data, "set")))}
+    with pytest.raises(UserError, match="the model has 3 keypoints, objects of data have 2: set its num_keypoints"):
+        check_class_lists(loaders, Keypoints(3))
+    check_class_lists(loaders, Keypoints(2))
+    check_class_lists(loaders, nn.Identity())
+
+
 def test_label_maps_name_their_classes(tmp_path):
     name = register_label_maps(tmp_path, [np.zeros((8, 12), np.uint8)], "maps")
     with pytest.raises(UserError, match="model has 5 classes, the data 3"):

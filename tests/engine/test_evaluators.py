@@ -2,12 +2,13 @@
 
 import pytest
 from detectron2.config import LazyCall as L
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import (
     COCOEvaluator,
 )
 from evaluating import Own, Perfect, config, judge
 from omegaconf import OmegaConf
-from small_data import coco, register_coco
+from small_data import CLASSES, coco, forget, register_coco
 from torch import nn
 
 from diffkd_d2.engine.evaluation import evaluate, require_test_sets
@@ -109,3 +110,16 @@ def test_results_of_several_test_sets(tmp_path):
     assert results["first"]["bbox"]["AP"] == pytest.approx(100)
     assert results["second"]["bbox"]["AP50"] == pytest.approx(100) and results["second"]["bbox"]["AP"] < 20
     assert judge(config(names[:1]), Perfect(data))["bbox"]["AP"] == pytest.approx(100)
+
+
+def test_a_dataset_without_a_json_is_converted_anew_by_each_run(tmp_path):
+    register_coco(tmp_path, coco(), "source")
+    for count in (3, 2):
+        forget("set")  # as in a new process
+        DatasetCatalog.register("set", lambda count=count: DatasetCatalog.get("source")[:count])
+        MetadataCatalog.get("set").thing_classes = list(CLASSES)
+        cfg = config("set")
+        cfg.dataloader.evaluator.output_dir = str(tmp_path / "out")
+        for _ in range(2):
+            (test_set,) = build_test_sets(cfg, nn.Identity())
+            assert len(test_set.evaluators[0]._coco_api.imgs) == count

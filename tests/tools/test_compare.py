@@ -6,8 +6,10 @@ import random
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from compare import plan_teacher
 from compare_arms import parse_arms
 from compare_results import headline, read_results, read_tasks
 from compare_table import tables
@@ -120,6 +122,21 @@ def test_arms_are_words_of_train_net():
         ["--method", "mimic"],
         ["train.clip_norm=1", "model.points.0.weight=9"],
     ]
+
+
+def test_the_teacher_does_not_depend_on_the_arms(tmp_path):
+    def words(arms, *shared):
+        args = SimpleNamespace(output=tmp_path)
+        return [run.words for run in plan_teacher(arms, ["--config-file", *shared], args)]
+
+    kd = "configs/shapes/diffkd_retinanet_r18.py"
+    evaluated = ["--config-file", kd, "--eval-teacher"]
+    for arms in (parse_arms("alone,mimic", []), parse_arms("cwd", []), parse_arms("", ["own=train.clip_norm=1"])):
+        assert words(arms, kd) == [evaluated]
+    alone, teacher = "configs/shapes/alone_retinanet_r18.py", "--teacher configs/shapes/teacher_retinanet_r50.py"
+    assert words(parse_arms("alone", []), alone) == []
+    arms = parse_arms("alone", ["first=" + teacher, "second=" + teacher])
+    assert words(arms, alone) == [["--config-file", alone, *teacher.split(), "--eval-teacher"]]
 
 
 def test_tasks_of_several_test_sets_are_kept_apart(tmp_path):
