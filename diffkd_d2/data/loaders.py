@@ -20,7 +20,7 @@ from detectron2.utils.registry import locate
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import UserError
-from .annotations import NamedErrors, clean_records, warn_of_boxes
+from .annotations import MAX_ANNOTATIONS, NamedErrors, clean_records, warn_of_boxes
 from .coco_json import checked_json
 from .images import check_images
 from .label_maps import check_label_maps, label_range
@@ -71,7 +71,13 @@ def instantiate_loader(node: DictConfig) -> Any:
         loader.records = dataset
     else:
         left_out: Counter[str] = Counter()
+        count = len(records)
         records = clean_records(records, masks, left_out)
+        if len(records) < count and options.get("sampler") is not None:
+            raise UserError(
+                f"{' + '.join(names)}: {count - len(records)} images have more than {MAX_ANNOTATIONS} annotations; "
+                "remove them from the dataset, because the loader has a sampler that counts on them"
+            )
         complete_targets(records, mapper, " + ".join(names))
         seeded_by_config = options.get("sampler") is not None and node.sampler.get("seed") is not None
         loader = PositionedLoader(records, seed_sampler=not seeded_by_config, **options)

@@ -7,10 +7,16 @@ import numpy as np
 import pytest
 import torch
 from coco_files import SQUARE, Folder, good, put
+from detectron2.config import LazyCall as L
+from detectron2.data.samplers import TrainingSampler
 from PIL import Image
 from pycocotools import mask
+from small_data import coco, register_coco, train_loader
 
+from diffkd_d2.data import annotations
 from diffkd_d2.data.annotations import MAX_ANNOTATIONS, rle_counts
+from diffkd_d2.data.loaders import instantiate_loader
+from diffkd_d2.errors import UserError
 
 
 @pytest.fixture
@@ -85,6 +91,17 @@ def test_a_million_annotations_on_one_image(folder, caplog):
     data["annotations"] = [dict(box[0], id=i, image_id=1 if i == 0 else 0) for i in range(1_000_000)]
     assert len(folder.read(data)) == 1
     assert f"1 images with more than {MAX_ANNOTATIONS} annotations" in caplog.text
+
+
+def test_an_image_that_a_sampler_counts_on_is_not_left_out(tmp_path, monkeypatch):
+    data = coco()
+    data["annotations"].append(dict(data["annotations"][0], id=9))
+    cfg = train_loader(register_coco(tmp_path, data, "set"))
+    cfg.sampler = L(TrainingSampler)(size=3, shuffle=False)
+    assert len(instantiate_loader(cfg).records) == 3
+    monkeypatch.setattr(annotations, "MAX_ANNOTATIONS", 1)
+    with pytest.raises(UserError, match="set: 1 images have more than .* a sampler that counts on them"):
+        instantiate_loader(cfg)
 
 
 def save_image(kind: str, path: Path) -> None:
