@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from quick_start import Program, start_program
 
 REPO = Path(__file__).resolve().parents[2]
 STARTED = re.compile(r"Starting training from iteration (\d+)")
@@ -58,9 +59,15 @@ def start(words: Sequence[str], datasets: Path, log: Path) -> subprocess.Popen:
         )
 
 
+def start_quickly(words: Sequence[str], datasets: Path, log: Path) -> Program:
+    """Start a run of a script like `start`, but without importing torch anew: see `quick_start.py`."""
+    return start_program(list(words[1:]), environment(datasets), log)
+
+
 def finish(words: Sequence[str], datasets: Path, log: Path, timeout: int = 900) -> None:
     """Run to the end, which has to be a good one."""
-    process = start(words, datasets, log)
+    is_script = words[0] == sys.executable and words[1].endswith(".py")
+    process = (start_quickly if is_script else start)(words, datasets, log)
     try:
         code = process.wait(timeout=timeout)
     finally:
@@ -69,9 +76,7 @@ def finish(words: Sequence[str], datasets: Path, log: Path, timeout: int = 900) 
     assert code == 0, log.read_text()[-3000:]
 
 
-def kill_in_training(
-    process: subprocess.Popen, out: Path, log: Path, checkpoints: int, delay: float | None
-) -> Killed | None:
+def kill_in_training(process: Program, out: Path, log: Path, checkpoints: int, delay: float | None) -> Killed | None:
     """SIGKILL the run some seconds after it began to write its n-th checkpoint.
 
     `delay` None: while it writes the last of these. Returns None where the run ended before.
@@ -86,10 +91,10 @@ def kill_in_training(
             break
         elif delay is not None and time.monotonic() >= moment + delay:
             break
-        time.sleep(0.001)
+        time.sleep(0.005 if moment is None else 0.001)
     if process.poll() is not None:
         return None
-    process.send_signal(signal.SIGKILL)
+    os.kill(process.pid, signal.SIGKILL)
     process.wait()
     return Killed(last_checkpoint(out), any(out.glob("*.partial")))
 

@@ -8,6 +8,7 @@ import json
 import os
 import runpy
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,11 +19,40 @@ _servers: dict[str, subprocess.Popen] = {}
 _MOST_SERVERS = 2  # each holds about half a gigabyte
 
 
-def run_program(words: list[str], env: dict[str, str], cwd: Path = REPO, timeout: int = 600):
-    """Run a script with its arguments, as `python *words` in `cwd`; return a `CompletedProcess` with its output.
+class Program:
+    """A running fork of a server, in a session of its own. It answers as `subprocess.Popen` does."""
 
-    Raises:
-        subprocess.TimeoutExpired: if it runs longer than `timeout` seconds; it is killed.
+    def __init__(self, server: subprocess.Popen, words: list[str]):
+        self.args, self.returncode = words, None
+        self._server = server
+        self.pid = int(server.stdout.readline())
+
+    def poll(self) -> int | None:
+        """Return the exit code, negative for a signal; None while the program runs."""
+        return self._read(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit code."""
+        if self._read(timeout) is None:
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return self.returncode
+
+    def kill(self) -> None:
+        """Send SIGKILL to the program and its children, and wait for its end."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+
+    def _read(self, timeout: float | None) -> int | None:
+        if self.returncode is None and select.select([self._server.stdout], [], [], timeout)[0]:
+            self.returncode = int(self._server.stdout.readline())
+        return self.returncode
+
+
+def start_program(words: list[str], env: dict[str, str], out: Path, err: Path | None = None, cwd: Path = REPO):
+    """Start a script with its arguments, as `python *words` in `cwd`; return it as a `Program`.
+
+    The one before it in the same environment must have ended. What it prints is appended to `out`, its errors to `err`
+    or, without that, to `out`.
     """
     env = {key: value for key, value in env.items() if key != "PYTEST_CURRENT_TEST"}  # another one in each test
     key = json.dumps(env, sort_keys=True)
@@ -35,21 +65,29 @@ def run_program(words: list[str], env: dict[str, str], cwd: Path = REPO, timeout
             cwd=REPO,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,
             start_new_session=True,
         )
     server = _servers[key]
+    server.stdin.write((json.dumps([words, str(cwd), str(out), str(err or out)]) + "\n").encode())
+    return Program(server, words)
+
+
+def run_program(words: list[str], env: dict[str, str], cwd: Path = REPO, timeout: int = 600):
+    """Run a script with its arguments, as `python *words` in `cwd`; return a `CompletedProcess` with its output.
+
+    Raises:
+        subprocess.TimeoutExpired: if it runs longer than `timeout` seconds; it is killed.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        files = [os.path.join(folder, name) for name in ("stdout", "stderr")]
-        server.stdin.write(json.dumps([words, str(cwd), *files]) + "\n")
-        server.stdin.flush()
-        if not select.select([server.stdout], [], [], timeout)[0]:
-            os.killpg(server.pid, 9)
-            del _servers[key]
-            raise subprocess.TimeoutExpired(words, timeout)
-        code = int(server.stdout.readline())
-        out, err = (Path(file).read_text() for file in files)
-    return subprocess.CompletedProcess(words, code, out, err)
+        files = [Path(folder, name) for name in ("stdout", "stderr")]
+        program = start_program(words, env, *files, cwd=cwd)
+        try:
+            code = program.wait(timeout)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            raise
+        return subprocess.CompletedProcess(words, code, *(file.read_text() for file in files))
 
 
 def stop_servers() -> None:
@@ -65,7 +103,7 @@ def _stop(server: subprocess.Popen) -> None:
 
 
 def serve() -> None:
-    """Read requests from stdin, run each in a fork, and write its exit code to stdout."""
+    """Read requests from stdin, run each in a fork, and write its process id, then its exit code, to stdout."""
     sys.path.insert(0, str(REPO))
     import train_net  # noqa: F401
 
@@ -78,15 +116,16 @@ def serve() -> None:
         words, cwd, out, err = json.loads(line)
         child = os.fork()
         if child == 0:
-            for number, (path, flags) in enumerate(
-                [(os.devnull, os.O_RDONLY), (out, os.O_WRONLY | os.O_CREAT), (err, os.O_WRONLY | os.O_CREAT)]
-            ):
+            os.setsid()
+            appended = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            for number, (path, flags) in enumerate([(os.devnull, os.O_RDONLY), (out, appended), (err, appended)]):
                 os.dup2(os.open(path, flags), number)
             os.chdir(cwd)
             sys.argv = words
             sys.path[0] = str(Path(words[0]).resolve().parent)
             runpy.run_path(words[0], run_name="__main__")
             sys.exit()
+        print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from harness import command, differences, finish, kill_in_training, start, started_from
+from harness import command, differences, finish, kill_in_training, start_quickly, started_from
 
 
 def survive(kills: int, max_iter: int, datasets: Path, tmp_path: Path, *overrides: str, **options) -> dict[str, int]:
@@ -17,7 +17,7 @@ def survive(kills: int, max_iter: int, datasets: Path, tmp_path: Path, *override
     words = command(broken, *overrides, "--resume", **options)
     log.touch()
     for i in range(kills):
-        process = start(words, datasets, log)
+        process = start_quickly(words, datasets, log)
         if i % 4 == 1:
             killed = kill_in_training(process, broken, log, checkpoints=2, delay=None)
         else:

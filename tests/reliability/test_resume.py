@@ -4,13 +4,13 @@ import importlib.util
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from families import ALONE, CLASSIFIERS, DETECTORS, QUICK, random_teacher
-from harness import command, differences, finish, start, started_from
+from harness import command, differences, finish, start_quickly, started_from
+from quick_start import Program
 
 from diffkd_d2.engine.config import load_config
 
@@ -41,7 +41,7 @@ def test_two_kills_and_an_extension(name, tiny_datasets, tmp_path):
 
     words = command(broken, *options, "train.max_iter=6", "--resume", config=config)
     for iteration in (1, 3):
-        kill_behind_line(start(words, tiny_datasets, log), broken, log, iteration)
+        kill_behind_line(start_quickly(words, tiny_datasets, log), broken, log, iteration)
     finish(words, tiny_datasets, log)
     assert (broken / "model_final.pth").exists() and not (broken / "model_0000006.pth").exists()
     finish([*words, "train.max_iter=8"], tiny_datasets, log)
@@ -58,13 +58,13 @@ def constant_rate(name: str) -> list[str]:
     return CONSTANT[target.rsplit(".", 1)[-1]]
 
 
-def kill_behind_line(process: subprocess.Popen, out: Path, log: Path, iteration: int, timeout: float = 600) -> None:
+def kill_behind_line(process: Program, out: Path, log: Path, iteration: int, timeout: float = 600) -> None:
     """SIGKILL the run and its workers once `metrics.json` has the line of a checkpoint's iteration."""
     deadline = time.monotonic() + timeout
     while process.poll() is None and time.monotonic() < deadline:
         if iteration in [line["iteration"] for line in lines(out)]:
             break
-        time.sleep(0.001)
+        time.sleep(0.005)
     assert process.poll() is None, log.read_text()[-3000:]
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
