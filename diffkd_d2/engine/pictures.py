@@ -1,14 +1,12 @@
 """Pictures of a run for TensorBoard: the denoising strip, and predictions of teacher and student."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from detectron2.engine import HookBase
 from detectron2.evaluation import inference_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ..meta_arch.distilled_model import DistilledModel
@@ -16,6 +14,9 @@ from ..visualization.boxes import Box, draw_boxes
 from ..visualization.denoising import distiller_inputs, strip
 from ..visualization.labels import draw_label_map
 from .trial import unchanged
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # it takes a second, so only runs that draw import it
 
 IMAGES = 2
 THRESHOLD = 0.3  # scores of the boxes that are drawn
@@ -124,8 +125,10 @@ def _boxes(instances: Any) -> list[Box]:
     return [Box(tuple(c), label, score) for c, label, score in entries]
 
 
-def _pixels(figure: Figure) -> Tensor:
+def _pixels(figure: "Figure") -> Tensor:
     """Return a figure as RGB (3, H, W) uint8."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return torch.from_numpy(np.asarray(canvas.buffer_rgba())[:, :, :3].transpose(2, 0, 1).copy())

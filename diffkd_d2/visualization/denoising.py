@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from detectron2.utils.events import EventStorage
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from ..distillers import DiffKD
 from ..meta_arch.distill_point import DistillPoint
 from ..meta_arch.distilled_model import DistilledModel
 from .similarity import CommonColours, cka, cosine, positions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure  # it takes a second, so only runs that draw import it
 
 Steps = list[tuple[str, Tensor]]
 
@@ -77,7 +79,7 @@ def has_strip(pair: Pair) -> bool:
     return isinstance(pair.distiller, DiffKD) and not pair.distiller.logits and pair.student.dim() == 4
 
 
-def strip(pairs: dict[str, Pair], images: Sequence[np.ndarray]) -> Figure | None:
+def strip(pairs: dict[str, Pair], images: Sequence[np.ndarray]) -> "Figure | None":
     """Draw a row for each image and level: PCA colours of all steps, with their similarity to the teacher.
 
     All colours of a level use the teacher's scale. PCA axes, cosine similarity and CKA use the whole batch, because CKA
@@ -93,6 +95,9 @@ def strip(pairs: dict[str, Pair], images: Sequence[np.ndarray]) -> Figure | None
     levels = {name: (denoising_steps(pair), pair.mask) for name, pair in pairs.items() if has_strip(pair)}
     if not levels:
         return None
+
+    from matplotlib.figure import Figure
+
     columns = 1 + max(len(steps) for steps, _ in levels.values())
     rows = [(i, name) for i in range(len(images)) for name in levels]
     figure = Figure(figsize=(1.35 * columns, 1.75 * len(rows)), layout="constrained")
