@@ -1,9 +1,10 @@
 """Run programs of the project in processes of their own that start quickly.
 
-Importing torch and Detectron2 takes about six seconds of a core. A server imports them once for each environment; every
-program is a fork of it, with its own arguments, folder, output and exit code.
+Importing torch, Detectron2 and what a run needs takes six seconds of a core. A server imports them once for each
+environment; every program is a fork of it, with its own arguments, folder, output and exit code.
 """
 
+import importlib
 import json
 import os
 import runpy
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
@@ -105,12 +107,10 @@ def _stop(server: subprocess.Popen) -> None:
 def serve() -> None:
     """Read requests from stdin, run each in a fork, and write its process id, then its exit code, to stdout."""
     sys.path.insert(0, str(REPO))
-    import train_net  # noqa: F401
-
-    try:
-        import timm  # noqa: F401
-    except ImportError:
-        pass
+    # After train_net, what a run imports by and by.
+    for name in ("train_net", "torch.utils.cpp_extension", "torch.utils.tensorboard", "timm"):
+        with suppress(ImportError):
+            importlib.import_module(name)
     sys.path.pop(0)
     for line in iter(sys.stdin.readline, ""):
         words, cwd, out, err = json.loads(line)
