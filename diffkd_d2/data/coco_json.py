@@ -161,11 +161,11 @@ def _is_side(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) in (int, float)  # as json makes them, and no bool
 
 
 def _is_numbers(value: Any, length: int | None = None) -> TypeGuard[list[Any]]:
-    return isinstance(value, list) and length in (None, len(value)) and all(map(_is_number, value))
+    return isinstance(value, list) and length in (None, len(value)) and {int, float}.issuperset(map(type, value))
 
 
 def _short(value: Any) -> str:
