@@ -27,6 +27,11 @@ def seeds() -> None:
     torch.manual_seed(0)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of tools first: one process then has them all, and makes the comparison that they share once."""
+    items.sort(key=lambda item: "tools" not in item.path.parts)
+
+
 def pytest_unconfigure() -> None:
     """End the processes that started programs quickly."""
     stop_servers()

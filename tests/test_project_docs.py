@@ -10,6 +10,7 @@ import sys
 import pytest
 import torch
 from commands import REPO
+from quick_start import run_program
 
 from diffkd_d2.engine.config import argument_parser, parse_arguments
 from diffkd_d2.engine.pair import split_overrides
@@ -43,11 +44,15 @@ def commands_of(text: str) -> list[str]:
 
 
 def run(words: list[str], folder, datasets, package=REPO) -> str:
-    """Run Python in a folder, with `diffkd_d2` from `package`; return what it printed."""
+    """Run Python or its script in a folder, with `diffkd_d2` from `package`; return what it printed."""
     others = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p and p != str(REPO)]
     path = os.pathsep.join([str(package), *others])
     env = dict(os.environ, DETECTRON2_DATASETS=str(datasets), OMP_NUM_THREADS="1", PYTHONPATH=path)
-    done = subprocess.run([sys.executable, *words], cwd=folder, env=env, capture_output=True, text=True, check=False)
+    if package == REPO:
+        done = run_program(words, env, folder)
+    else:
+        command = [sys.executable, *words]
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{words}\n{done.stdout[-1000:]}{done.stderr[-3000:]}"
     return done.stdout
 

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ import yaml
 from commands import REPO
 from detectors import SMALL
 from detectron2 import model_zoo
+from quick_start import run_program
 
 from diffkd_d2.modeling.yaml_model import yaml_model
 
@@ -20,8 +20,7 @@ def run(datasets: Path, *arguments: str, cwd: Path = REPO) -> subprocess.Complet
     """Run train_net.py with these arguments; fail with its output where it fails."""
     path = os.pathsep.join([str(REPO), *filter(None, [os.environ.get("PYTHONPATH")])])
     env = dict(os.environ, DETECTRON2_DATASETS=str(datasets), OMP_NUM_THREADS="1", PYTHONPATH=path)
-    command = [sys.executable, str(REPO / "train_net.py"), *arguments]
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=600, check=False)
+    done = run_program([str(REPO / "train_net.py"), *arguments], env, cwd)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return done
 
