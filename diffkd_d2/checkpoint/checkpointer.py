@@ -1,6 +1,7 @@
 """Read checkpoints without executing code from them; write the student and the distillers."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ class Checkpointer(DetectionCheckpointer):
             known = ours.get(key)
             if known is not None and value.is_floating_point() != known.is_floating_point():
                 raise ValueError(f"{key} is of type {value.dtype}, expected {known.dtype}")
-        incompatible = super()._load_model({"model": dict(weights)})
+        incompatible = super()._load_model({"model": copy(weights)})
         part = self._prefix and self._prefix.rstrip(".") + "."
         missing = [n for n in incompatible.missing_keys if n.startswith(part)]
         wrong = {name for name, _, _ in incompatible.incorrect_shapes}

@@ -1,7 +1,9 @@
 """Find the state dict in the file formats that people use, and remove wrapper prefixes from its names."""
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -47,9 +49,9 @@ def find_weights(data: dict[str, Any], filename: str) -> tuple[dict[str, Any], s
         return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}, ""
     for key in KEYS:
         if _is_state(data.get(key)):
-            return {**{k: v for k, v in data.items() if k != key}, "model": dict(data[key])}, key
+            return {**{k: v for k, v in data.items() if k != key}, "model": copy(data[key])}, key
     if _is_state(data):
-        return {"model": dict(data)}, ""
+        return {"model": copy(data)}, ""
     raise UserError(f"{filename} holds no weights that can be found: {keys_of(data)}")
 
 
@@ -79,12 +81,19 @@ def unwrap(weights: Mapping[str, Any], ours: Iterable[str]) -> tuple[str, dict[s
         ours: names in the model.
 
     Returns:
-        the prefix with which most names fit ("" if no other is better), and the weights under it.
+        the prefix with which most names fit ("" if no other is better), and the weights under it. They keep the
+        versions of modules that `state_dict()` notes, because modules convert weights of an old version.
     """
     known = set(ours)
     prefixes = wrappers_of(weights)
     best = max(prefixes, key=lambda p: sum(n.startswith(p) and n[len(p) :] in known for n in weights))
-    return best, {n[len(best) :]: v for n, v in weights.items() if n.startswith(best)}
+    unwrapped = OrderedDict((n[len(best) :], v) for n, v in weights.items() if n.startswith(best))
+    versions = getattr(weights, "_metadata", None)
+    if isinstance(versions, dict):
+        outer = best.rstrip(".")
+        inner = {n[len(best) :]: v for n, v in versions.items() if n == outer or n.startswith(best)}
+        unwrapped._metadata = inner  # type: ignore[attr-defined]
+    return best, unwrapped
 
 
 def split_query(path: str) -> tuple[str, bool]:

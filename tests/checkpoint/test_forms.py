@@ -79,6 +79,28 @@ def test_unknown_format_is_described(data, message, tmp_path):
     assert "\n" not in str(error.value) and "x.pth" in str(error.value)
 
 
+class Renamed(nn.Linear):
+    """A layer that reads the weights of its first version under another name, as Mask2Former's heads do."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, *rest):
+        if local_metadata.get("version", 1) < 2:
+            state_dict[prefix + "weight"] = state_dict.pop(prefix + "kernel")
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
+
+
+@pytest.mark.parametrize("wrap", [lambda m: m, nn.DataParallel, lambda m: nn.ModuleDict({"student": m})])
+def test_modules_see_the_version_of_their_weights(wrap, tmp_path):
+    model = nn.Sequential(Renamed(3, 2))
+    torch.save({"model": wrap(model).state_dict()}, tmp_path / "second.pth")
+    first = {"0.kernel": model[0].weight, "0.bias": model[0].bias}
+    torch.save({"model": first}, tmp_path / "first.pth")
+    for name in ("first", "second"):
+        loaded = load_teacher(nn.Sequential(Renamed(3, 2)), str(tmp_path / f"{name}.pth"))
+        assert torch.equal(loaded[0].weight, model[0].weight)
+
+
 def test_partial_fit_is_counted(tmp_path, caplog):
     state = net().state_dict()
     torch.save({"0.weight": state["0.weight"], "0.bias": torch.ones(7), "more": torch.ones(1)}, tmp_path / "x.pth")
