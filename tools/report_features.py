@@ -18,7 +18,7 @@ from diffkd_d2.checkpoint.checkpointer import Checkpointer
 from diffkd_d2.checkpoint.files import read_checkpoint
 from diffkd_d2.engine.loaders import build_loader, check_image_format
 from diffkd_d2.engine.pictures import rgb_images
-from diffkd_d2.engine.trial import unchanged
+from diffkd_d2.engine.undo import unchanged
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
 from diffkd_d2.visualization.denoising import Pair, distiller_inputs, strip
 from diffkd_d2.visualization.similarity import cka, positions

@@ -13,7 +13,7 @@ from ..meta_arch.distilled_model import DistilledModel
 from ..visualization.boxes import Box, draw_boxes
 from ..visualization.denoising import distiller_inputs, strip
 from ..visualization.labels import draw_label_map
-from .trial import unchanged
+from .undo import unchanged
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure  # it takes a second, so only runs that draw import it

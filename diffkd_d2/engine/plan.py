@@ -19,7 +19,7 @@ from .evaluators import EvaluationSet
 from .preflight import Checked
 from .teacher_maps import Variance
 from .trainer import DTYPES
-from .trial import unchanged
+from .undo import unchanged
 
 logger = logging.getLogger(__name__)
 

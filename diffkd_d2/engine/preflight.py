@@ -19,7 +19,7 @@ from .evaluators import EvaluationSet, loaders_by_name, try_outputs
 from .loaders import check_image_format
 from .teacher_check import check_teachers
 from .teacher_maps import Variance, report_teacher_maps, watch_teacher_maps
-from .trial import unchanged
+from .undo import unchanged
 
 logger = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ def distiller_inputs(model: DistilledModel, batch: Any) -> dict[str, Pair]:
     """Return the inputs of each point's distiller for a training batch, by point name.
 
     Points with several levels are left out. The pass in training mode updates running statistics: call this function
-    inside `engine.trial.unchanged`.
+    inside `engine.undo.unchanged`.
     """
     seen: dict[str, Pair] = {}
 

@@ -20,7 +20,7 @@ from diffkd_d2.engine.preflight import Checked, check_weights, check_window
 from diffkd_d2.engine.report import build_writers
 from diffkd_d2.engine.teacher_check import FirstImages, SampleEvaluator, main_metrics, report_teacher
 from diffkd_d2.engine.teacher_maps import report_teacher_maps, variance_of, watch_teacher_maps
-from diffkd_d2.engine.trial import unchanged
+from diffkd_d2.engine.undo import unchanged
 from diffkd_d2.errors import UserError
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel

@@ -7,7 +7,7 @@ import torch
 from detectors import RETINANET, batch, build, level
 
 from diffkd_d2.distillers import DiffKD, Mimic
-from diffkd_d2.engine.trial import unchanged
+from diffkd_d2.engine.undo import unchanged
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
 from diffkd_d2.visualization.denoising import Pair, denoising_steps, distiller_inputs, strip

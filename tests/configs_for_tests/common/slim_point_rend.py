@@ -32,6 +32,7 @@ def slim_point_rend(depth, channels, num_classes=8, fc_dim=256):
         ),
         *(f"{MASK}.POINT_HEAD_ON", True, f"{POINT}.NUM_CLASSES", num_classes),
         *(f"{POINT}.FC_DIM", channels, f"{POINT}.IN_FEATURES", ["p2"]),
+        *("TEST.DETECTIONS_PER_IMAGE", 20),  # the mask of each is refined at thousands of points
     ]
     extend = ["detectron2.projects.point_rend.add_pointrend_config"]
     return L(yaml_model)(config="COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml", opts=options, extend=extend)
