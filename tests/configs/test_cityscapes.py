@@ -194,6 +194,7 @@ def test_trials_in_two_processes_end_and_leave_nothing(cityscapes, tmp_path):
     assert run.returncode == 0 and run.stdout.count("both are tried") == 2, run.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_missing_label_maps_are_one_line(cityscapes, tmp_path):
     (tmp_path / "cityscapes").mkdir()
     for kind in ("leftImg8bit", "gtFine"):
