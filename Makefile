@@ -36,7 +36,7 @@ test: $(READY) ## run every test
 test-fast: $(READY) ## run the tests that are not marked slow
 	$(PY) -m pytest tests -m 'not slow and not faults' $(PARALLEL)
 
-test-faults: $(READY) ## the long tests of reliability: kills, leaks, fuzzing; about 25 minutes
+test-faults: $(READY) ## the long tests of reliability: kills, leaks, fuzzing; about half an hour
 	$(PY) -m pytest tests -m faults -s
 
 lint: $(READY) ## check style and format

@@ -83,7 +83,9 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     run = Run(output_dir, [point.name for point in model.points], run_settings(cfg, lr_multiplier, model))
     parts = dict(run=run, distillers=model.points, trainer=trainer, classes=checked.classes)
     parts |= {"ema": averaging.average} if averaging else {}
-    checkpointer = Checkpointer(model.student, cfg.train.output_dir, **parts)
+    # A dry run leaves the folder as it is.
+    save_to_disk = False if args.dry_run else None
+    checkpointer = Checkpointer(model.student, cfg.train.output_dir, save_to_disk=save_to_disk, **parts)
 
     def evaluate_student() -> dict:
         return evaluate_with_average(model.student, test_sets, averaging.average.module if averaging else None)

@@ -62,11 +62,14 @@ def plan(arm: Arm, shared: list[str], args: argparse.Namespace) -> list[Run]:
     """Return the runs of an arm, one for each seed."""
     words = [*shared, *arm.words]
     cfg = load_arm(words)
+    if not (cfg.dataloader.get("test") and cfg.dataloader.get("evaluator")):
+        raise UserError(f"arm {arm.name} has no test set and evaluator, so there is nothing to compare")
     runs = []
     for seed in args.seeds:
         folder = args.output / arm.name / f"seed_{seed}"
         kept = predictions_kept(cfg, folder / "inference")
-        runs.append(Run(arm.name, f"seed {seed}", folder, [*words, f"train.seed={seed}"], kept, cfg.train.max_iter))
+        own = [*words, f"train.seed={seed}"]
+        runs.append(Run(arm.name, f"seed {seed}", folder, own, kept, cfg.train.max_iter, args.threads))
     return runs
 
 
@@ -80,7 +83,8 @@ def plan_teacher(arms: list[Arm], shared: list[str], args: argparse.Namespace) -
         cfg = load_arm(words)
         if cfg.model.get("teacher"):
             kept = predictions_kept(cfg, args.output / "teacher" / "inference")
-            return [Run("teacher", "", args.output / "teacher", [*words, "--eval-teacher"], kept, 0)]
+            own = [*words, "--eval-teacher"]
+            return [Run("teacher", "", args.output / "teacher", own, kept, 0, args.threads)]
     return []
 
 

@@ -11,6 +11,7 @@ from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from diffkd_d2.engine.config import argument_parser, parse_arguments
+from diffkd_d2.engine.evaluators import test_set_name
 from diffkd_d2.engine.pair import configure
 from diffkd_d2.errors import UserError
 
@@ -78,6 +79,11 @@ def keeps_predictions(node: DictConfig) -> bool:
 
 def choose_last_test_set(cfg: DictConfig) -> str:
     """Keep only the last of several test sets, whose predictions stay on disk; return the prefix of its tasks."""
+    loaders = cfg.dataloader
+    if isinstance(loaders.get("test"), ListConfig):
+        several = len(loaders.test) > 1
+        loaders.test, loaders.evaluator = loaders.test[-1], loaders.evaluator[-1]
+        return f"{test_set_name(loaders.test)}/" if several else ""
     names = OmegaConf.select(cfg, "dataloader.test.dataset.names")
     if not isinstance(names, ListConfig):
         return ""

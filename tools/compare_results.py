@@ -10,13 +10,16 @@ import numpy as np
 import torch
 from compare_arms import ALONE, LONGER, MIMIC, Arm, choose_last_test_set, evaluator_nodes, keeps_predictions, load_arm
 from compare_runs import read_cost, seconds_per_iteration
-from detectron2.config import instantiate
+from detectron2.evaluation import COCOEvaluator
 from intervals import draw_images, percentile_interval, resampled_ap, t_interval
+
+from diffkd_d2.engine.evaluators import instantiate_evaluator
 
 # The metric that stands for a task; `_ema` tasks have the same.
 HEADLINE = {"bbox": "AP", "segm": "AP", "keypoints": "AP", "sem_seg": "mIoU", "panoptic_seg": "PQ", "cls": "top1"}
 BASELINES = (ALONE, MIMIC)
 RESAMPLES = 1000
+DETECTIONS = "coco_instances_results.json"  # of COCO's evaluator
 
 Results = dict[str, dict[str, dict[str, float]]]  # task -> metric -> seed -> value
 
@@ -113,9 +116,10 @@ def _spread(values: dict[str, float]) -> dict[str, Any]:
     return {"seeds": values, "mean": statistics.fmean(numbers), "std": deviation}
 
 
-def detections_of(run: Path) -> Path:
-    """Return the file in which COCO's evaluator left the detections of a run."""
-    return run / "inference" / "coco_instances_results.json"
+def predictions_of(run: Path, name: str) -> Path:
+    """Return the file of this name that an evaluator of a run wrote last; it need not exist."""
+    folder = run / "inference"  # in which a project's evaluator may make folders of its own
+    return max(folder.rglob(name), key=lambda path: path.stat().st_mtime, default=folder / name)
 
 
 def image_samples(output: Path, cfg: Any, arms: list[str], seeds: list[int]) -> dict[str, dict[str, np.ndarray]]:
@@ -124,7 +128,7 @@ def image_samples(output: Path, cfg: Any, arms: list[str], seeds: list[int]) -> 
     Each value is (B,), the mean over the seeds; all arms and seeds see the same samples.
     """
     samples: dict[str, dict[str, np.ndarray]] = {}
-    files = {arm: [detections_of(output / arm / f"seed_{s}") for s in seeds] for arm in arms}
+    files = {arm: [predictions_of(output / arm / f"seed_{s}", DETECTIONS) for s in seeds] for arm in arms}
     if not all(file.exists() for of_arm in files.values() for file in of_arm):
         return samples
     prefix = choose_last_test_set(cfg)
@@ -132,16 +136,16 @@ def image_samples(output: Path, cfg: Any, arms: list[str], seeds: list[int]) -> 
         if not keeps_predictions(node):
             continue
         node.output_dir = str(output / "inference")
-        evaluator = instantiate(node)
-        if not hasattr(evaluator, "_coco_api"):
-            continue
-        counts = draw_images(len(evaluator._coco_api.getImgIds()), RESAMPLES)
-        for task in set(node.get("tasks") or ("bbox",)) & {"bbox", "segm"}:
-            # The average is evaluated last, and overwrites the student's file.
-            samples[f"{prefix}{task}_ema" if cfg.train.ema_decay else f"{prefix}{task}"] = {
-                arm: np.mean([resampled_ap(evaluator, file, task, counts) for file in of_arm], axis=0)
-                for arm, of_arm in files.items()
-            }
+        for evaluator in instantiate_evaluator(node):
+            if not isinstance(evaluator, COCOEvaluator):
+                continue
+            counts = draw_images(len(evaluator._coco_api.getImgIds()), RESAMPLES)
+            for task in set(evaluator._tasks or ("bbox",)) & {"bbox", "segm"}:
+                # The average is evaluated last, and overwrites the student's file.
+                samples[f"{prefix}{task}_ema" if cfg.train.ema_decay else f"{prefix}{task}"] = {
+                    arm: np.mean([resampled_ap(evaluator, file, task, counts) for file in of_arm], axis=0)
+                    for arm, of_arm in files.items()
+                }
     return samples
 
 

@@ -27,8 +27,8 @@ PROGRESS_PERIOD = 30.0
 class Run:
     """One call of train_net.py.
 
-    `words` decide its numbers and are recorded in `words.json`; `places` only say where its files go. A run is
-    finished where it has left its results.
+    `words` and `threads` decide its numbers and are recorded in `words.json`; `places` only say where its files go. A
+    run is finished where it has left its results.
     """
 
     arm: str
@@ -37,6 +37,7 @@ class Run:
     words: list[str]
     places: list[str]
     iterations: int
+    threads: int
 
     @property
     def name(self) -> str:
@@ -57,18 +58,16 @@ class Run:
         Raises:
             UserError: if the folder holds something else.
         """
-        record = self.folder / "words.json"
+        record, ours = self.folder / "words.json", {"words": self.words, "threads": self.threads}
         if record.exists():
-            made_by = json.loads(record.read_text())["words"]
-            if made_by != self.words:
-                raise UserError(f"{self.folder} was made by {made_by}, not by {self.words}: choose another --output")
+            made_by = json.loads(record.read_text())
+            if made_by != ours:
+                raise UserError(f"{self.folder} was made by {made_by}, not by {ours}: choose another --output")
             return
         if self.folder.exists() and any(self.folder.iterdir()):
             raise UserError(f"{self.folder} holds files that compare.py did not make: choose another --output")
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = record.with_suffix(".tmp")
-        partial.write_text(json.dumps({"words": self.words}) + "\n")
-        partial.replace(record)
+        write_json(record, ours)
 
     def done(self) -> int:
         """Return the number of finished iterations."""
@@ -126,8 +125,11 @@ class Process:
 def environment_of(threads: int, slot: int | None = None) -> dict[str, str]:
     """Return the environment of a run: a fixed number of threads, and where there are GPUs the slot's own."""
     environment = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
-    if slot is not None and torch.cuda.device_count() > 1:
-        environment["CUDA_VISIBLE_DEVICES"] = str(slot % torch.cuda.device_count())
+    count = torch.cuda.device_count()
+    if slot is not None and count > 1:
+        given = environment.get("CUDA_VISIBLE_DEVICES", "")
+        devices = given.split(",") if given else [str(i) for i in range(count)]
+        environment["CUDA_VISIBLE_DEVICES"] = devices[slot % count]
     return environment
 
 
@@ -177,13 +179,13 @@ def _progress(runs: list[Run], jobs: int) -> str:
 
 
 def measure_cost(folder: Path, words: list[str], threads: int) -> None:
-    """Measure what a step of an arm costs, alone on the machine, unless that was done; it also tries the arm.
+    """Measure what a step of an arm costs, alone on the machine, unless that was done so; it also tries the arm.
 
     Raises:
         UserError: if the arm cannot be built.
     """
-    path = folder / "cost.json"
-    if path.exists():
+    path, record, ours = folder / "cost.json", folder / "cost_words.json", {"words": words, "threads": threads}
+    if path.exists() and record.exists() and json.loads(record.read_text()) == ours:
         return
     folder.mkdir(parents=True, exist_ok=True)
     print(f"measuring a step of {folder.name}", flush=True)
@@ -194,6 +196,14 @@ def measure_cost(folder: Path, words: list[str], threads: int) -> None:
         if run.returncode != 2:
             print(run.stderr, file=sys.stderr)
         raise UserError(f"arm {folder.name}: {lines[-1].removeprefix('error: ')}")
+    write_json(record, ours)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file completely or not at all."""
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(content) + "\n")
+    partial.replace(path)
 
 
 def read_cost(folder: Path) -> dict[str, Any]:

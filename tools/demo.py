@@ -20,8 +20,10 @@ TEACHER_CONFIG = "configs/shapes/teacher_retinanet_r50.py"
 
 
 def run(script: str, *arguments: str) -> None:
-    """Run a program of this repository as a user would; what it prints goes to the screen."""
-    subprocess.run([sys.executable, script, *arguments], cwd=ROOT, check=True)
+    """Run a program of this repository as a user would; what it prints goes to the screen. If it fails, end with it."""
+    code = subprocess.run([sys.executable, script, *arguments], cwd=ROOT, check=False).returncode
+    if code:
+        sys.exit(code)
 
 
 def run_demo(output: Path, iterations: int) -> None:

@@ -26,13 +26,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from compare_arms import ALONE, LONGER, choose_last_test_set, evaluator_nodes, keeps_predictions, load_arm
 from compare_table import Table, tables
-from detectron2.config import instantiate
 from omegaconf import DictConfig
 from report_curves import distillation_figures, parts_figure, training_figure
 from report_features import class_scores, feature_parts
 from report_pictures import class_picture, detection_picture, label_picture
 from report_runs import Group, Member, read_group, results_table
 
+from diffkd_d2.engine.evaluators import instantiate_evaluator
 from diffkd_d2.errors import one_line_errors
 
 DPI = 110
@@ -120,14 +120,15 @@ def evaluator_pictures(node: DictConfig, folders: dict[str, Path], members: list
     """Return title and image of what one evaluator measures; the image is None where predictions were not kept."""
     if keeps_predictions(node):
         node.output_dir = str(members[-1].folder / "inference")
-    evaluator = instantiate(node)
-    if hasattr(evaluator, "_coco_api"):
-        return [("Detections", detection_picture(evaluator, folders))]
-    if hasattr(evaluator, "input_file_to_gt_file"):
-        return [("Label maps", label_picture(evaluator, folders))]
-    if type(evaluator).__name__ == "TopKEvaluator":
-        return [("Classes", class_picture(*class_scores(members)))]
-    return []
+    found = []
+    for evaluator in instantiate_evaluator(node):
+        if hasattr(evaluator, "_coco_api"):
+            found.append(("Detections", detection_picture(evaluator, folders)))
+        elif hasattr(evaluator, "input_file_to_gt_file"):
+            found.append(("Label maps", label_picture(evaluator, folders)))
+        elif type(evaluator).__name__ == "TopKEvaluator":
+            found.append(("Classes", class_picture(*class_scores(members))))
+    return found
 
 
 def pair_of_students(group: Group) -> list[Member]:

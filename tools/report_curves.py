@@ -1,5 +1,6 @@
 """The figures of a report that need no model: what the runs logged, and AP by class against alone."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -49,10 +50,10 @@ def task_loss(member: Member) -> tuple[list[int], list[float]]:
 
 
 def distill_losses(member: Member) -> dict[str, tuple[list[int], list[float]]]:
-    """Return iterations and values of each distillation loss of a run."""
-    suffixes = tuple(f"_{point}" for point in point_names(member.folder))
-    keys = series_names(member)
-    return {k: series(member.folder, k) for k in keys if k.startswith("loss_") and suffixes and k.endswith(suffixes)}
+    """Return iterations and values of each distillation loss of a run, whose names are `loss_<term>_<point>`."""
+    points = "|".join(map(re.escape, point_names(member.folder)))
+    keys = series_names(member) if points else []
+    return {key: series(member.folder, key) for key in keys if re.fullmatch(f"loss_.+_({points})", key)}
 
 
 def series_names(member: Member) -> list[str]:

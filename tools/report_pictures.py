@@ -8,7 +8,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from compare_results import detections_of
+from compare_results import DETECTIONS, predictions_of
+from detectron2.utils.file_io import PathManager
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from diffkd_d2.errors import UserError
@@ -39,7 +41,7 @@ def detection_picture(evaluator: Any, folders: Folders) -> np.ndarray | None:
         evaluator: a COCOEvaluator, for its ground truth.
         folders: of the models; the last two are those that are to differ.
     """
-    files = {name: detections_of(folder) for name, folder in folders.items()}
+    files = {name: predictions_of(folder, DETECTIONS) for name, folder in folders.items()}
     coco, root = evaluator._coco_api, Path(evaluator._metadata.get("image_root", ""))
     found = {name: match(coco, json.loads(file.read_text())) for name, file in files.items() if file.exists()}
     if not found:
@@ -69,12 +71,18 @@ def stack(rows: list[np.ndarray]) -> np.ndarray:
     return np.vstack([np.pad(r, ((0, 0), (0, width - r.shape[1]), (0, 0)), constant_values=255) for r in rows])
 
 
-def read_image(path: str | Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+def read_image(path: str | Path) -> np.ndarray:
     """Return an image file as OpenCV reads it; UserError if it is not there."""
-    image = cv2.imread(str(path), flags)
+    image = cv2.imread(str(path))
     if image is None:
         raise UserError(f"cannot read the image {path}")
     return np.asarray(image)
+
+
+def read_labels(path: str) -> np.ndarray:
+    """Return a label map (H, W) as Detectron2's evaluator reads it."""
+    with PathManager.open(path, "rb") as file, Image.open(file) as image:
+        return np.asarray(image)
 
 
 def match(coco: Any, detections: list[dict[str, Any]]) -> Found:
@@ -129,12 +137,12 @@ def label_picture(evaluator: Any, folders: Folders) -> np.ndarray | None:
         evaluator: a SemSegEvaluator, for its ground truth.
         folders: as in `detection_picture`.
     """
-    files = {name: folder / "inference" / "sem_seg_predictions.json" for name, folder in folders.items()}
+    files = {name: predictions_of(folder, "sem_seg_predictions.json") for name, folder in folders.items()}
     found = {name: label_maps(json.loads(file.read_text()), evaluator) for name, file in files.items() if file.exists()}
     if not found:
         return None
     labels_of = evaluator.input_file_to_gt_file
-    truth = {name: read_image(file, cv2.IMREAD_UNCHANGED) for name, file in labels_of.items()}
+    truth = {name: read_labels(labels_of[name]) for name in labels_of}
     last = list(found.values())[-2:]
 
     def accuracy(maps: dict[str, np.ndarray], file: str) -> float:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,13 +20,13 @@ HASH_SUFFIX = ".sha256"
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Return the dict in a `.pkl` (numpy) or torch file without executing code from it.
+    """Return the dict in a `.pkl` (numpy) or torch file, whatever its name, without executing code from it.
 
     Raises:
         UserError: if the file cannot be read, or holds anything other than tensors, arrays and plain containers.
     """
     try:
-        if str(path).endswith(".pkl"):
+        if str(path).endswith(".pkl") and not zipfile.is_zipfile(path):  # torch's files are zip archives
             data = read_arrays(path)
         else:
             check_torch_file(path)

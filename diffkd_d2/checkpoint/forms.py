@@ -31,8 +31,8 @@ _WRAPPED = re.compile(rf"(?:(?:{'|'.join(WRAPPERS)})\.)+")
 def find_weights(data: dict[str, Any], filename: str) -> tuple[dict[str, Any], str]:
     """Return the checkpoint in Detectron2's format, with its weights under "model", and the key they came from.
 
-    Supported are Detectron2's own `.pth` and `.pkl`, Caffe2's `.pkl` and pycls' `.pyth` (both matched by heuristics),
-    bare state dicts, and state dicts under one of `KEYS`.
+    Supported are Detectron2's own files, Caffe2's `.pkl` and pycls' `.pyth` (both matched by heuristics), bare state
+    dicts, and state dicts under one of `KEYS`.
 
     Raises:
         UserError: if no weights are found; the line names the keys of the file.
@@ -42,9 +42,9 @@ def find_weights(data: dict[str, Any], filename: str) -> tuple[dict[str, Any], s
             raise UserError(f"{filename} has no weights under 'model_state', as pycls' .pyth files do: {keys_of(data)}")
         weights = {k: v for k, v in data["model_state"].items() if not k.endswith("num_batches_tracked")}
         return {"model": weights, "__author__": "pycls", "matching_heuristics": True}, "model_state"
-    if filename.endswith(".pkl") and not ("model" in data and "__author__" in data):
-        # Caffe2 files of Detectron (ImageNet backbones): flat, or under "blobs".
-        blobs = data.get("blobs", data)
+    blobs = data.get("blobs", data)
+    if filename.endswith(".pkl") and _is_state(blobs) and not any("." in name for name in blobs):
+        # Caffe2 files of Detectron (ImageNet backbones), whose names are such as res2_0_branch2a_w.
         weights = {k: v for k, v in blobs.items() if not k.endswith("_momentum")}
         return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}, ""
     for key in KEYS:

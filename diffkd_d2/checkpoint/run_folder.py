@@ -76,7 +76,9 @@ def check_run(data: Mapping[str, Any], run: str | None, source: str | Path) -> N
         raise UserError(f"checkpoint {source} is of run {of_run or 'without an id'}, {RUN_FILE} names {run}")
 
 
-def claim_folder(folder: str | Path, resume: bool, overwrite: bool = False, reads: Iterable[str] = ()) -> None:
+def claim_folder(
+    folder: str | Path, resume: bool, overwrite: bool = False, reads: Iterable[str] = (), dry_run: bool = False
+) -> None:
     """Write the `run.json` of a new run into a folder. On resume, leave a used folder as it is.
 
     Checkpoints of the previous run stay until `clear_folder`, but `Checkpointer.resume` no longer loads them.
@@ -86,6 +88,7 @@ def claim_folder(folder: str | Path, resume: bool, overwrite: bool = False, read
         resume: whether `--resume` was given.
         overwrite: whether checkpoints of another run are allowed.
         reads: files that the new run reads, such as its teacher's weights.
+        dry_run: whether only to check that the folder may be claimed.
 
     Raises:
         UserError: if there are checkpoints but neither `resume` nor `overwrite`, or the run reads one that would be
@@ -100,7 +103,7 @@ def claim_folder(folder: str | Path, resume: bool, overwrite: bool = False, read
             )
         for path in {Path(x).resolve() for x in reads} & {x.resolve() for x in used}:
             raise UserError(f"train.overwrite=True would remove {path}, which this run reads")
-    if comm.is_main_process() and (not resume or not used) and not (resume and read_run_id(folder)):
+    if not dry_run and comm.is_main_process() and (not resume or not used) and not (resume and read_run_id(folder)):
         Path(folder).mkdir(parents=True, exist_ok=True)
         line = json.dumps({"id": uuid.uuid4().hex[:12]}) + "\n"
         write_whole(Path(folder) / RUN_FILE, lambda file: file.write(line.encode()))

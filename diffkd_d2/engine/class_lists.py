@@ -72,8 +72,7 @@ def check_class_lists(loaders: Mapping[str, Any], model: nn.Module) -> ClassList
             logger.info(f"classes: {source} names none, so they are not compared")
         _require_unique(source, names)
         _check_model(model, source, names)
-        if "keypoints" not in names:
-            _check_unnamed_keypoints(model, source, loader)
+        _check_unnamed(model, source, loader, names)
         for kind, listed in names.items():
             first = known.setdefault(kind, (source, listed))
             _require_equal(*first, source, listed)
@@ -169,13 +168,21 @@ def _check_model(model: nn.Module, source: str, names: Names) -> None:
         logger.info(f"classes: {type(model).__name__} states no number, so {source} is not compared with it")
 
 
-def _check_unnamed_keypoints(model: nn.Module, source: str, loader: Any) -> None:
-    """Compare the number of keypoints with that of the annotations; Detectron2's loss would mix them up silently."""
-    count = class_count(model, "keypoints")
-    annotations = (a for record in getattr(loader, "records", ()) for a in record.get("annotations", ()))
-    found = next((len(a["keypoints"]) // 3 for a in annotations if a.get("keypoints")), None) if count else None
-    if found not in (None, count):
-        raise UserError(f"the model has {count} keypoints, objects of {source} have {found}: set its num_keypoints")
+def _check_unnamed(model: nn.Module, source: str, loader: Any, names: Names) -> None:
+    """Compare the annotations of a dataset without names with the model's numbers of classes and keypoints.
+
+    Detectron2 would take the class after the last one for the background, and mix up the objects' keypoints.
+    """
+    classes = None if "things" in names else class_count(model, "things", alone=True)
+    keypoints = None if "keypoints" in names else class_count(model, "keypoints")
+    if classes is None and keypoints is None:
+        return
+    for annotation in (a for record in getattr(loader, "records", ()) for a in record.get("annotations", ())):
+        number, found = annotation.get("category_id", 0), len(annotation.get("keypoints") or ()) // 3
+        if classes is not None and not 0 <= number < classes:
+            raise UserError(f"{source}: an object has the class {number}; the model's are 0 to {classes - 1}")
+        if keypoints is not None and found not in (0, keypoints):
+            raise UserError(f"the model has {keypoints} keypoints, objects of {source} {found}: set its num_keypoints")
 
 
 def _require_unique(source: str, names: Names) -> None:

@@ -148,6 +148,10 @@ def finish(cfg: DictConfig) -> DictConfig:
     given = {key: cfg.distill.pop(key) for key in ("where", "levels") if key in cfg.distill}
     given = {key: value for key, value in given.items() if value is not None}
     points = cfg.model.pop("points", [])
+    if given and not points:
+        unused = ", ".join(f"distill.{key}" for key in given)
+        cfg.notes = [*cfg.get("notes", []), f"{unused}: no effect, because there are no points"]
+        given = {}
     if given and locate_target(points) is not AutoPoints:
         raise UserError(f"distill.{next(iter(given))} is for points that --method chooses; this config lists its own")
     if given:

@@ -132,10 +132,15 @@ def _build_listed_sets(node: DictConfig, model: nn.Module) -> list[EvaluationSet
     sets = []
     for test, evaluator in zip(node.test, node.evaluator, strict=True):
         check_image_format(test, model)
-        name, loader = test.get("dataset_name") or "+".join(dataset_names(test)), build_loader(test)
+        name, loader = test_set_name(test), build_loader(test)
         sets.append(EvaluationSet(name, loader, _build_evaluators(evaluator, loader, name)))
     _require_unique([test_set.name for test_set in sets])
     return sets
+
+
+def test_set_name(node: DictConfig) -> str:
+    """Return the name under which the results of a test loader in a list of them are kept."""
+    return node.get("dataset_name") or "+".join(dataset_names(node))
 
 
 def _require_unique(names: Sequence[str]) -> None:
@@ -161,17 +166,28 @@ def _build_evaluators(node: DictConfig, loader: Any, name: str) -> list[DatasetE
         raise UserError(f"{what}: there is no such dataset{nearest(str(judged), DatasetCatalog.list())}")
     with _one_line(what, _is_shipped(locate(node._target_) if isinstance(node._target_, str) else node._target_)):
         _forget_converted(node)
-        with checked_evaluator_json():
-            evaluator = instantiate(node)
-        parts = evaluator._evaluators if type(evaluator) is DatasetEvaluators else [evaluator]
+        parts = instantiate_evaluator(node)
         for part in parts:
-            label_maps = getattr(part, "input_file_to_gt_file", None)  # SemSegEvaluator's
-            if label_maps is not None:
-                require_files(label_maps.values(), "label maps")
-                part.input_file_to_gt_file = ReadableLabelMaps(label_maps)
             _check_images(part, loader, name)
             _check_classes(part, loader, name)
             logger.info(f"{what}: {try_evaluator(part)}")
+    return parts
+
+
+def instantiate_evaluator(node: DictConfig) -> list[DatasetEvaluator]:
+    """Return the evaluator of a node, or the parts of a `DatasetEvaluators`; its COCO json and label maps are checked.
+
+    Raises:
+        UserError: if a COCO json is invalid, or a label map is missing.
+    """
+    with checked_evaluator_json():
+        evaluator = instantiate(node)
+    parts = evaluator._evaluators if type(evaluator) is DatasetEvaluators else [evaluator]
+    for part in parts:
+        label_maps = getattr(part, "input_file_to_gt_file", None)  # SemSegEvaluator's
+        if label_maps is not None:
+            require_files(label_maps.values(), "label maps")
+            part.input_file_to_gt_file = ReadableLabelMaps(label_maps)
     return parts
 
 

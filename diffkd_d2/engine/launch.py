@@ -39,6 +39,8 @@ def check_gpus(wanted: int, machines: int = 1) -> None:
 def set_up(cfg: DictConfig, args: Namespace) -> None:
     """Prepare a process for a run: its device, the output folder, the log, the seed.
 
+    A dry run writes its log and config into a folder of its own, `dry_run`.
+
     Raises:
         UserError: if nothing can be written into the output folder, or it holds another run.
     """
@@ -46,10 +48,14 @@ def set_up(cfg: DictConfig, args: Namespace) -> None:
         cfg.train.device = "cpu"
     place_models(cfg.model, cfg.train.device)
     make_output_dir(cfg.train.output_dir)
-    if not (args.eval_only or args.eval_teacher or args.dry_run):
-        claim_output_folder(cfg, args.resume)
+    if not (args.eval_only or args.eval_teacher):
+        claim_output_folder(cfg, args.resume, args.dry_run)
+    output_dir = cfg.train.output_dir
+    if args.dry_run:  # the folder may hold a run, even one at work
+        cfg.train.output_dir = os.path.join(output_dir, "dry_run")
     default_setup(cfg, args)
     logger = setup_logger(cfg.train.output_dir, distributed_rank=comm.get_rank(), name="diffkd_d2")
+    cfg.train.output_dir = output_dir
     for note in cfg.get("notes", []):
         logger.info(note)
 

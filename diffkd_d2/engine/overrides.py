@@ -36,7 +36,12 @@ def apply_overrides(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         if not key.startswith("+"):
             _require_key(cfg, key)
     try:
-        return LazyConfig.apply_overrides(cfg, [_expand_home(o.removeprefix("+")) for o in overrides])
+        for override in overrides:
+            key, _, value = override.removeprefix("+").partition("=")
+            if value.startswith("[") and isinstance(OmegaConf.select(cfg, key), DictConfig):
+                OmegaConf.update(cfg, key, [], merge=False)  # a list replaces points that a method chooses
+            LazyConfig.apply_overrides(cfg, [_expand_home(f"{key}={value}")])
+        return cfg
     except Exception as error:  # hydra's parser and omegaconf each raise their own kinds
         raise UserError(f"cannot apply overrides: {str(error).splitlines()[0]}") from error
 

@@ -26,6 +26,9 @@ DEFAULT_METHOD = "diffkd"
 # What an override of ours begins with.
 _OURS = re.compile(r"\+?(model|dataloader|optimizer|lr_multiplier|train|distill)(\.\w+)*=")
 
+# Of these, what concerns points alone.
+_OF_POINTS = re.compile(r"\+?(model\.points|distill\.where|distill\.levels)\b")
+
 
 def configure(args: Namespace) -> DictConfig:
     """Return the config of a command line; `args` come from `engine.config.argument_parser`.
@@ -45,12 +48,22 @@ def configure(args: Namespace) -> DictConfig:
     else:
         args.config_file = find_lazy(args.config_file)
         cfg = complete(load_lazy(args.config_file))
-    if args.teacher:
+    if args.teacher is not None:
         cfg.model.teacher = teacher_node(args.teacher, args.teacher_weights, args.project)
     elif args.teacher_weights:
         raise UserError("--teacher-weights needs --teacher, the config of the model that the weights are of")
     _choose_method(cfg, args.method)
+    if args.method == ALONE or (not cfg.model.get("teacher") and (args.method or is_yaml(args.config_file))):
+        ours = _without_options_of_points(cfg, ours)
     return finish(apply_overrides(cfg, ours))
+
+
+def _without_options_of_points(cfg: DictConfig, overrides: list[str]) -> list[str]:
+    """Leave out what concerns points alone, so that the baseline takes a method's command line; note it for the log."""
+    left_out = [override for override in overrides if _OF_POINTS.match(override)]
+    if left_out:
+        cfg.notes = [*cfg.get("notes", []), f"{', '.join(left_out)}: no effect, because the student trains alone"]
+    return [override for override in overrides if override not in left_out]
 
 
 def is_yaml(path: str) -> bool:
@@ -93,6 +106,8 @@ def teacher_node(config: str, weights: str | None = None, project: str | None = 
     Raises:
         UserError: if the config does not exist, or no weights are known.
     """
+    if not config:
+        raise UserError("--teacher is empty: name a config, or leave it out")
     if is_yaml(config):
         model = L(yaml_model)(config=config, opts=[], extend=[], project=project)
         of_zoo = find_yaml(config)[1]
@@ -108,10 +123,13 @@ def teacher_node(config: str, weights: str | None = None, project: str | None = 
 
 def _lazy_zoo_teacher(config: str, weights: str | None) -> DictConfig:
     try:
-        model = model_zoo.get_config(config).model
-    except RuntimeError as error:
+        path = find_lazy(config)
+    except UserError as error:
         raise UserError(f"--teacher: '{config}' is neither a file nor a name in Detectron2's zoo") from error
-    return L(load_teacher)(model=model, weights=_require(weights or _zoo_weights(config), config))
+    cfg = load_lazy(path)
+    if "model" not in cfg:
+        raise UserError(f"--teacher: {path} defines no model")
+    return L(load_teacher)(model=cfg.model, weights=_require(weights or _zoo_weights(config), config))
 
 
 def _zoo_weights(config: str) -> str | None:

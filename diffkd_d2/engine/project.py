@@ -170,11 +170,11 @@ def _dataloader(cfg: CfgNode, trainer: type[DefaultTrainer], source: dict[str, A
             tests.append(L(project_test_loader)(dataset_name=name, num_workers=workers, **source))
         else:
             tests.append(_detectron2s_test_loader(cfg, i, source))
-        written = dict(dataset_name=name, output_dir="${train.output_dir}")
         if is_own(trainer, "build_evaluator"):
-            evaluators.append(L(project_evaluator)(**written, **source))
+            evaluators.append(L(project_evaluator)(dataset_name=name, output_dir="${train.output_dir}", **source))
         else:
-            evaluators.append(L(evaluator_of)(**written, keypoint_sigmas=list(cfg.TEST.KEYPOINT_OKS_SIGMAS)))
+            folder, sigmas = f"${{train.output_dir}}/inference/{name}", list(cfg.TEST.KEYPOINT_OKS_SIGMAS)
+            evaluators.append(L(evaluator_of)(dataset_name=name, output_dir=folder, keypoint_sigmas=sigmas))
     single = len(names) == 1
     return OmegaConf.create(
         dict(train=train, test=tests[0] if single else tests, evaluator=evaluators[0] if single else evaluators),

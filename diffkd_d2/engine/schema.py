@@ -89,8 +89,8 @@ class Distill(Closed):
     warmup_iters: NonNegativeInt
     stop_iter: PositiveInt | None
     weight: NonNegativeFloat = 1.0
-    where: list[str] | str | None = None
-    levels: list[str] | None = None
+    where: Annotated[list[str] | str, Field(min_length=1)] | None = None
+    levels: Annotated[list[str], Field(min_length=1)] | None = None
     teacher_check: NonNegativeInt = 0
     balance: PositiveFloat | None = None
 

@@ -21,10 +21,11 @@ from .trainer import Trainer
 logger = logging.getLogger(__name__)
 
 
-def claim_output_folder(cfg: DictConfig, resume: bool) -> None:
+def claim_output_folder(cfg: DictConfig, resume: bool, dry_run: bool = False) -> None:
     """Claim `train.output_dir` for a new run, or leave it unchanged on resume; see `claim_folder`."""
-    reads = [text for text in _texts(OmegaConf.to_container(cfg, resolve=False)) if text.endswith(".pth")]
-    claim_folder(cfg.train.output_dir, resume, cfg.train.get("overwrite", False), reads)
+    texts = [text.partition("?")[0] for text in _texts(OmegaConf.to_container(cfg, resolve=False))]
+    reads = [text for text in texts if text.endswith(".pth")]
+    claim_folder(cfg.train.output_dir, resume, cfg.train.get("overwrite", False), reads, dry_run)
 
 
 def _texts(node: Any) -> Iterator[str]:

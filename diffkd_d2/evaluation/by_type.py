@@ -4,7 +4,6 @@ from .. import _detectron2  # noqa: F401
 
 # isort: split
 
-from pathlib import Path
 from typing import Any
 
 from detectron2.data import MetadataCatalog
@@ -58,7 +57,7 @@ def evaluator_of(dataset_name: str, output_dir: str, keypoint_sigmas: list[float
         provide_cityscapes()
     if kind == "coco_panoptic_seg":
         provide_panopticapi()
-    evaluators = _MAKERS[kind](dataset_name, str(Path(output_dir) / "inference" / dataset_name), keypoint_sigmas)
+    evaluators = _MAKERS[kind](dataset_name, output_dir, keypoint_sigmas)
     return evaluators[0] if len(evaluators) == 1 else DatasetEvaluators(evaluators)
 
 

@@ -50,6 +50,17 @@ def test_a_form_is_read_whole(form, tmp_path, caplog):
     assert "6 of 6 tensors loaded from" in caplog.text and "6 keys loaded" in caplog.text
 
 
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"model": s}, lambda s: {"state_dict": s, "epoch": 3}])
+def test_a_pickle_of_arrays_is_read_by_its_names(wrap, tmp_path):
+    known = net()
+    arrays = {k: v.numpy() for k, v in known.state_dict().items()}
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(wrap(arrays)))
+    torch.save(wrap(known.state_dict()), tmp_path / "of_torch.pkl")
+    for name in ("x.pkl", "of_torch.pkl"):
+        teacher = load_teacher(net(), str(tmp_path / name))
+        assert all(torch.equal(teacher.state_dict()[k], v) for k, v in known.state_dict().items())
+
+
 def test_model_is_preferred_to_its_average(tmp_path, caplog):
     first, second = net(), net()
     torch.save({"model": first.state_dict(), "model_ema": second.state_dict()}, tmp_path / "x.pth")

@@ -39,6 +39,17 @@ def test_used_folder_is_refused(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_dry_run_is_refused_alike_and_writes_nothing(tmp_path):
+    claim_folder(tmp_path, resume=False, dry_run=True)
+    assert not list(tmp_path.iterdir())
+    begin(tmp_path, 1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UserError, match="holds checkpoints of another run"):
+        claim_folder(tmp_path, resume=False, dry_run=True)
+    claim_folder(tmp_path, resume=False, overwrite=True, dry_run=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_overwrite_hides_old_checkpoints_at_once(tmp_path):
     begin(tmp_path, 1, 3)
     claim_folder(tmp_path, resume=False, overwrite=True)

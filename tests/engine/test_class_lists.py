@@ -97,13 +97,24 @@ def test_keypoints_are_compared_where_they_are_predicted():
     assert check_class_lists(loaders, Heads(things=1)).names == {"things": ["x"]}
 
 
+@pytest.mark.parametrize("number", [3, -1])
+def test_classes_without_names_are_in_the_models_range(number):
+    records = [dict(annotations=[dict(category_id=0), dict(category_id=number)]), dict()]
+    loader = SimpleNamespace(records=records, class_names={})
+    with pytest.raises(UserError, match=f"data: an object has the class {number}; the model's are 0 to 2"):
+        check_class_lists({"data": loader}, Heads(things=3))
+    check_class_lists({"data": loader}, nn.Identity())
+    if number > 0:
+        check_class_lists({"data": loader}, Heads(things=4))
+
+
 @pytest.mark.parametrize("make", [train_loader, evaluation_loader])
 def test_keypoints_without_names_are_counted(tmp_path, make):
     data = coco(names=("cat",))
     for annotation in data["annotations"][1:]:
         annotation["keypoints"] = [3, 3, 2, 4, 4, 2]
     loaders = {"data": build_loader(make(register_coco(tmp_path, data, "set")))}
-    with pytest.raises(UserError, match="the model has 3 keypoints, objects of data have 2: set its num_keypoints"):
+    with pytest.raises(UserError, match="the model has 3 keypoints, objects of data 2: set its num_keypoints"):
         check_class_lists(loaders, Keypoints(3))
     check_class_lists(loaders, Keypoints(2))
     check_class_lists(loaders, nn.Identity())

@@ -34,6 +34,26 @@ def test_the_flags_pair_any_config_with_any_teacher(tmp_path):
     )
 
 
+def test_the_baseline_takes_the_command_line_of_a_method():
+    method = ["distill.where=stages", "distill.levels=[p3]", "+model.points.tau=2", "model.points.weight=2"]
+    lazy = "configs/shapes/alone_retinanet_r18.py"
+    for words in (["--config-file", RETINANET], ["--config-file", lazy, "--method", "alone"]):
+        cfg = configure(arguments(*words, *method, "train.max_iter=7"))
+        assert cfg.model.points == [] and cfg.train.max_iter == 7
+        assert cfg.notes[-1] == f"{', '.join(method)}: no effect, because the student trains alone"
+    with pytest.raises(UserError, match="no key 'model.points.weight'"):
+        configure(arguments("--config-file", lazy, "model.points.weight=2"))
+
+
+def test_a_list_replaces_the_points_that_a_method_chooses():
+    lazy = ["--config-file", "configs/shapes/alone_retinanet_r18.py", "--method", "mimic"]
+    teacher = ["--teacher", "configs/shapes/teacher_retinanet_r50.py", "--teacher-weights", "x.pth"]
+    for more in ([], ["distill.levels=[p3]"], ["model.points.weight=2"]):
+        cfg = configure(arguments(*lazy, *teacher, *more, "model.points=[]"))
+        assert cfg.model.points == [] and cfg.model.teacher
+    assert instantiate(configure(arguments(*lazy, *teacher, "model.points.weight=2")).model.points).weight == 2
+
+
 def test_a_lazy_config_takes_the_flags_too(tmp_path):
     lazy = [
         "--config-file",
@@ -83,6 +103,9 @@ def test_a_lazy_config_of_another_project_takes_them_too():
         (["--config-file", RETINANET, "--teacher", RETINANET, "--method", "kd+kd"], "names a method twice"),
         (["--config-file", RETINANET, "--method", "diffdk"], "no method 'diffdk'; the nearest names: diffkd"),
         (["--config-file", RETINANET, "--teacher", "nowhere.py"], "'nowhere.py' is neither a file nor a name"),
+        (["--config-file", RETINANET, "--teacher", "/"], "'/' is neither a file nor a name"),
+        (["--config-file", RETINANET, "--teacher", "common/optim.py"], "common/optim.py defines no model"),
+        (["--config-file", RETINANET, "--teacher", ""], "--teacher is empty"),
         (["--config-file", RETINANET, "--teacher-weights", "a.pth"], "--teacher-weights needs --teacher"),
         (["--config-file", RETINANET, "model.student.project=evil.py"], "project decides what is called"),
         (["--config-file", "configs/shapes/alone_retinanet_r18.py", "SOLVER.MAX_ITER", "3"], "goes with a YAML config"),

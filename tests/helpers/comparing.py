@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
@@ -11,6 +12,7 @@ TINY = [
     *("train.max_iter=6", "train.eval_period=0", "train.log_period=1", "train.checkpointer.period=2"),
     *("dataloader.train.total_batch_size=2", "dataloader.train.num_workers=0", "dataloader.test.num_workers=0"),
 ]
+DIFFKD = "diffkd="  # the config as it is
 # DiffKD at work, but without weight: its student must be the student alone.
 WEIGHTLESS = "weightless=" + " ".join(f"model.points.{i}.weight=0" for i in range(3))
 
@@ -21,10 +23,11 @@ class Compare:
     def __init__(self, datasets: Path):
         self.environment = dict(os.environ, DETECTRON2_DATASETS=str(datasets), OMP_NUM_THREADS="1")
 
-    def words(self, output: Path, *more: str) -> list[str]:
-        """Return the command line of a comparison of three arms and two seeds."""
+    def words(self, output: Path, *more: str, arms: Sequence[str] = (DIFFKD, WEIGHTLESS)) -> list[str]:
+        """Return the command line of a comparison of these arms and the student alone, two seeds each."""
         script = [sys.executable, "tools/compare.py", "--config-file", CONFIG, "--output", str(output)]
-        return [*script, "--seeds", "1,2", "--methods", "alone", "--arm", "diffkd=", "--arm", WEIGHTLESS, *more, *TINY]
+        chosen = [word for arm in arms for word in ("--arm", arm)]
+        return [*script, "--seeds", "1,2", "--methods", "alone", *chosen, *more, *TINY]
 
     def start(self, words: list[str]) -> subprocess.Popen:
         """Start a command and return its process."""

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import random
 import signal
 import time
@@ -9,19 +10,25 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from compare import plan_teacher
-from compare_arms import parse_arms
-from compare_results import headline, read_results, read_tasks
+import torch
+from compare import plan, plan_teacher
+from compare_arms import choose_last_test_set, load_arm, parse_arms
+from compare_results import headline, predictions_of, read_results, read_tasks
+from compare_runs import Run, environment_of
 from compare_table import tables
+from comparing import DIFFKD
+from omegaconf import OmegaConf
 
 from diffkd_d2.errors import UserError
 
 SLOW = pytest.mark.slow
 
 
-def summary_of(output: Path) -> dict:
-    """Return compare.json without what the clock decides."""
+def summary_of(output: Path, without: str = "") -> dict:
+    """Return compare.json without what the clock decides, and without an arm."""
     summary = json.loads((output / "compare.json").read_text())
+    summary["arms"].pop(without, None)
+    summary["differences"] = [row for row in summary["differences"] if row["arm"] != without]
     for arm in summary["arms"].values():
         kept = ("student_parameters", "distiller_parameters", "student_hash", "memory_over_floor")
         arm["cost"] = {k: v for k, v in arm["cost"].items() if k in kept}
@@ -74,12 +81,12 @@ def test_finished_runs_are_kept(compare, comparison):
     assert "was made by" in output and "Traceback" not in output
 
 
-def kill_and_finish(compare, output: Path, kills: int) -> None:
-    """Kill compare.py at random moments of the training, then let it finish, two runs side by side."""
-    rng, words = random.Random(16), compare.words(output, "--jobs", "2")
+def kill_and_finish(compare, words: list[str], kills: int) -> None:
+    """Kill compare.py at random moments of the training, then let it finish."""
+    rng = random.Random(16)
     for _ in range(kills):
         process = compare.start(words)
-        while "started alone" not in process.stdout.readline():
+        while not process.stdout.readline().startswith("started"):
             assert process.poll() is None, process.stderr.read()
         time.sleep(rng.uniform(2, 12))
         process.send_signal(signal.SIGKILL)
@@ -89,13 +96,13 @@ def kill_and_finish(compare, output: Path, kills: int) -> None:
 
 @SLOW
 def test_killed_once_with_two_jobs(compare, comparison, tmp_path):
-    kill_and_finish(compare, tmp_path / "out", kills=1)
-    assert summary_of(tmp_path / "out") == summary_of(comparison)
+    kill_and_finish(compare, compare.words(tmp_path / "out", "--jobs", "2", arms=[DIFFKD]), kills=1)
+    assert summary_of(tmp_path / "out") == summary_of(comparison, without="weightless")
 
 
 @pytest.mark.faults
 def test_killed_three_times(compare, comparison, tmp_path):
-    kill_and_finish(compare, tmp_path / "out", kills=3)
+    kill_and_finish(compare, compare.words(tmp_path / "out", "--jobs", "2"), kills=3)
     assert summary_of(tmp_path / "out") == summary_of(comparison)
 
 
@@ -126,7 +133,7 @@ def test_arms_are_words_of_train_net():
 
 def test_the_teacher_does_not_depend_on_the_arms(tmp_path):
     def words(arms, *shared):
-        args = SimpleNamespace(output=tmp_path)
+        args = SimpleNamespace(output=tmp_path, threads=1)
         return [run.words for run in plan_teacher(arms, ["--config-file", *shared], args)]
 
     kd = "configs/shapes/diffkd_retinanet_r18.py"
@@ -137,6 +144,55 @@ def test_the_teacher_does_not_depend_on_the_arms(tmp_path):
     assert words(parse_arms("alone", []), alone) == []
     arms = parse_arms("alone", ["first=" + teacher, "second=" + teacher])
     assert words(arms, alone) == [["--config-file", alone, *teacher.split(), "--eval-teacher"]]
+
+
+def test_the_baseline_of_a_pair_by_flags_keeps_its_teacher():
+    flags = ["--config-file", "configs/shapes/alone_retinanet_r18.py", "--teacher-weights", "x.pth"]
+    flags += ["--teacher", "configs/shapes/teacher_retinanet_r50.py", "distill.levels=[p3]"]
+    alone, mimic = (load_arm([*flags, *arm.words]) for arm in parse_arms("alone,mimic", []))
+    assert alone.model.points == [] and alone.model.teacher == mimic.model.teacher
+    assert mimic.model.points.levels == ["p3"]
+
+
+def test_the_last_of_several_test_sets_is_kept():
+    listed = dict(test=[dict(dataset_name="a"), dict(dataset_name="b")], evaluator=[dict(x=1), dict(x=2)])
+    cfg = OmegaConf.create(dict(dataloader=listed))
+    assert choose_last_test_set(cfg) == "b/"
+    assert cfg.dataloader == dict(test=dict(dataset_name="b"), evaluator=dict(x=2))
+
+
+def test_a_config_without_test_set_is_refused(tmp_path):
+    words = ["--config-file", "configs/shapes/alone_retinanet_r18.py", "dataloader.evaluator=null"]
+    with pytest.raises(UserError, match="arm alone has no test set"):
+        plan(parse_arms("alone", [])[0], words, SimpleNamespace(output=tmp_path, seeds=[1], threads=1))
+
+
+def test_runs_with_other_words_or_threads_are_refused(tmp_path):
+    def run(words=("a",), threads=1):
+        return Run("alone", "seed 1", tmp_path / "run", list(words), [], 3, threads)
+
+    run().claim()
+    run().claim()
+    for other in (run(words=["b"]), run(threads=2)):
+        with pytest.raises(UserError, match="was made by .*, not by"):
+            other.claim()
+
+
+def test_jobs_share_the_gpus_that_the_user_names(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    assert [environment_of(1, slot)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["4", "5", "4"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert [environment_of(1, slot)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["0", "1", "0"]
+
+
+def test_predictions_may_lie_in_a_folder_of_the_evaluators_own(tmp_path):
+    assert predictions_of(tmp_path, "a.json") == tmp_path / "inference/a.json"
+    for i, folder in enumerate(("inference", "inference/set")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.json").touch()
+        os.utime(tmp_path / folder / "a.json", (i, i))
+    assert predictions_of(tmp_path, "a.json") == tmp_path / "inference/set/a.json"
 
 
 def test_tasks_of_several_test_sets_are_kept_apart(tmp_path):

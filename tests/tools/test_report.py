@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from compare_table import parts_of, tables
 from comparing import CONFIG, REPO, TINY
+from report_curves import distill_losses, task_loss
 from report_pictures import match
 from report_runs import gradient_ratios, read_group
 
@@ -107,6 +108,15 @@ def test_gradient_ratios_are_those_of_the_log(tmp_path: Path):
         "loss_kd_p3      9.0    9.0               9.0\n"
     )
     assert gradient_ratios(tmp_path) == {"loss_kd_p3": [(10, 2.0)], "all of them": [(10, 2.05)]}
+
+
+def test_the_students_own_loss_is_not_a_distillation_loss(tmp_path):
+    own, ours = {"loss_sem_seg": 2.0}, {"loss_kd_sem_seg": 0.75, "loss_diffusion_sem_seg": 0.25}
+    (tmp_path / "metrics.json").write_text(json.dumps({"iteration": 1, "total_loss": 3.0, **own, **ours}) + "\n")
+    (tmp_path / "run.json").write_text("{}")
+    member = SimpleNamespace(folder=tmp_path)
+    assert set(distill_losses(member)) == set(ours)
+    assert task_loss(member) == ([1], [2.0])
 
 
 def test_threshold_maximises_f1():
