@@ -40,8 +40,18 @@ def pytest_unconfigure() -> None:
 @pytest.fixture(scope="session")
 def small_datasets(tmp_path_factory) -> Path:
     """Return a folder of datasets that holds a small `shapes` where the configs expect the large one."""
-    root = tmp_path_factory.mktemp("datasets")
-    folder = generate(root, num_train=16, num_val=30)
+    return write_shapes(tmp_path_factory.mktemp("datasets"), num_val=30)
+
+
+@pytest.fixture(scope="session")
+def tiny_datasets(tmp_path_factory) -> Path:
+    """Return the same with 6 images to evaluate on, for tests that do not look at the numbers."""
+    return write_shapes(tmp_path_factory.mktemp("tiny"), num_val=6)
+
+
+def write_shapes(root: Path, num_val: int) -> Path:
+    """Write 16 training images and some to evaluate on, and claim that they are all; return the folder."""
+    folder = generate(root, num_train=16, num_val=num_val)
     info = json.loads((folder / "info.json").read_text())
     (folder / "info.json").write_text(json.dumps(dict(info, num_train=2000, num_val=500)))
     return root

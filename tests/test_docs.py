@@ -37,8 +37,8 @@ def run_page(name: str, folder: Path, root: Path, *overrides: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["your_model.md", "your_teacher.md", "your_method.md", "classification.md"])
-def test_page_runs_as_written(name, small_datasets, tmp_path):
-    run_page(name, tmp_path, small_datasets)
+def test_page_runs_as_written(name, tiny_datasets, tmp_path):
+    run_page(name, tmp_path, tiny_datasets)
     assert list(tmp_path.glob("output/mine/*/model_final.pth"))
 
 

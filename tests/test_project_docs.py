@@ -61,7 +61,7 @@ def load(path):
     return torch.load(path, weights_only=True)
 
 
-def test_yaml_project_page(small_datasets, project, installed):
+def test_yaml_project_page(tiny_datasets, project, installed):
     page = (REPO / "docs/your_yaml_project.md").read_text()
     for language, path, text in BLOCK.findall(page):
         if language == "python" and path:
@@ -71,11 +71,11 @@ def test_yaml_project_page(small_datasets, project, installed):
     assert len(commands) == 5
     for words in commands:
         if words[0] == "train_net.py":
-            run([str(REPO / words[0]), *words[1:]], project, small_datasets)
+            run([str(REPO / words[0]), *words[1:]], project, tiny_datasets)
         else:  # a script of the project's own needs only the installed package
-            found = run(["-c", "import diffkd_d2; print(diffkd_d2.__file__)"], project, small_datasets, installed)
+            found = run(["-c", "import diffkd_d2; print(diffkd_d2.__file__)"], project, tiny_datasets, installed)
             assert found.startswith(str(installed))
-            run(words, project, small_datasets, installed)
+            run(words, project, tiny_datasets, installed)
     out = project / "output/mine"
     for name in ("teacher", "student", "from_yaml", "my_script"):
         assert (out / name / "model_final.pth").is_file()
@@ -85,7 +85,7 @@ def test_yaml_project_page(small_datasets, project, installed):
     assert "TEST.AUG.ENABLED is not honoured" in (out / "from_yaml" / "log.txt").read_text()
 
 
-def test_third_party_page(small_datasets, project):
+def test_third_party_page(tiny_datasets, project):
     page = (REPO / "docs/third_party.md").read_text()
     there = "MyProject/configs/student.yaml", "MyProject/configs/teacher.yaml", "MyProject/train_net.py"
     files = dict(zip(("STUDENT.yaml", "TEACHER.yaml", "PROJECT"), there, strict=True))
@@ -93,9 +93,9 @@ def test_third_party_page(small_datasets, project):
     commands = [[files.get(word, word) for word in command.split()[1:]] for command in commands_of(page)]
     assert [words[0] for words in commands] == [*["train_net.py"] * 4, there[2]]
     for words in commands[:4]:
-        run([str(REPO / words[0]), *words[1:]], project, small_datasets)
+        run([str(REPO / words[0]), *words[1:]], project, tiny_datasets)
     # The project's own script evaluates the student, with all weights, to the same numbers.
-    printed = run([*commands[4], "MODEL.DEVICE", "cpu"], project, small_datasets)
+    printed = run([*commands[4], "MODEL.DEVICE", "cpu"], project, tiny_datasets)
     assert "not found in" not in printed and "not used by" not in printed and "Loading from" in printed
     theirs = dict(
         zip(*[line.rpartition("copypaste: ")[2].split(",") for line in printed.splitlines()[-2:]], strict=True)

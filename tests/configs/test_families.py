@@ -13,11 +13,11 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", DETECTORS, ids=lambda name: name.split("/")[-1])
-def test_two_steps_and_every_metric_of_the_family(name, small_datasets, tmp_path):
+def test_two_steps_and_every_metric_of_the_family(name, tiny_datasets, tmp_path):
     pytest.importorskip("timm")
     if name.endswith("vitdet") and importlib.util.find_spec("detectron2.modeling.backbone.vit") is None:
         pytest.skip("Detectron2 v0.6 has no ViTDet")
-    two_steps(f"{name}.py", small_datasets, tmp_path)
+    two_steps(f"{name}.py", tiny_datasets, tmp_path)
     results = json.loads((tmp_path / "results.json").read_text())
     assert set(results) == DETECTORS[name]
     lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
