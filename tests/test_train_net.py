@@ -1,15 +1,11 @@
 """The entry point as a user calls it, in processes of its own."""
 
 import json
-import math
-import os
-import subprocess
 import sys
-import time
 
 import pytest
 import torch
-from commands import REPO, SMALL, read_metrics, train_net
+from commands import REPO, read_metrics, train_net
 
 pytestmark = pytest.mark.slow
 
@@ -39,32 +35,6 @@ def test_train_and_resume(small_datasets, tmp_path):
     assert again.returncode == 0, again.stderr[-2000:]
     metrics = read_metrics(tmp_path)
     assert [m["iteration"] for m in metrics if "total_loss" in m] == list(range(6))
-
-
-def test_killed_run_resumes_its_schedule(small_datasets, tmp_path):
-    options = [f"train.output_dir={tmp_path}", "train.max_iter=12", "train.checkpointer.period=2", "train.seed=1"]
-    command = [
-        sys.executable,
-        "train_net.py",
-        "--config-file",
-        "configs/shapes/diffkd_retinanet_r18.py",
-        *options,
-        *SMALL,
-    ]
-    env = dict(os.environ, DETECTRON2_DATASETS=str(small_datasets), OMP_NUM_THREADS="1")
-    process = subprocess.Popen(command, cwd=REPO, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 200
-    while not (tmp_path / "model_0000003.pth").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.kill()
-    process.wait()
-    assert not (tmp_path / "model_final.pth").exists()
-    run = train_net(small_datasets, "shapes/diffkd_retinanet_r18", *options, "--resume")
-    assert run.returncode == 0, run.stderr[-2000:]
-    rates = {m["iteration"]: m["lr"] for m in read_metrics(tmp_path) if "lr" in m}
-    assert sorted(rates) == list(range(12))
-    cosine = [1e-3 * (1 + math.cos(math.pi * i / 12)) / 2 for i in range(1, 12)]
-    assert [rates[i] for i in range(1, 12)] == pytest.approx(cosine, rel=1e-3)
 
 
 def test_evaluation_of_student_and_teacher(small_datasets, tmp_path):

@@ -1,11 +1,12 @@
 """A run that is killed anywhere and resumed equals the one that was not, bit for bit."""
 
 import json
+import math
 import random
 from pathlib import Path
 
 import pytest
-from harness import command, differences, finish, kill_in_training, start_quickly, started_from
+from harness import command, differences, finish, kill_in_training, read_metrics, start_quickly, started_from
 
 
 def survive(kills: int, max_iter: int, datasets: Path, tmp_path: Path, *overrides: str, **options) -> dict[str, int]:
@@ -36,6 +37,9 @@ def survive(kills: int, max_iter: int, datasets: Path, tmp_path: Path, *override
 @pytest.mark.slow
 def test_two_kills(tiny_datasets, tmp_path):
     assert survive(2, 28, tiny_datasets, tmp_path)["kills"] == 2
+    rates = {line["iteration"]: line["lr"] for line in read_metrics(tmp_path / "broken") if "lr" in line}
+    assert max(rates) == 27
+    assert rates == pytest.approx({i: 1e-3 * (1 + math.cos(math.pi * i / 28)) / 2 for i in rates}, rel=1e-3)
 
 
 @pytest.mark.slow
