@@ -141,6 +141,8 @@ def main() -> None:
     parser.add_argument("opts", nargs="*", help="key=value overrides of the config")
     args = parser.parse_args()
     with one_line_errors():
+        if args.repeats < 2:
+            raise UserError(f"--repeats is {args.repeats}, expected at least 2, which quartiles need")
         if "LOCAL_RANK" in os.environ:
             join_torchrun()
         report = run(args)

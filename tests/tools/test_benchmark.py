@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmark import chosen_methods
+from benchmark import chosen_methods, main
 from benchmark_jobs import OWN, build, diffkd_parts, parts, steps
 from benchmark_meters import count_calls, measure, peak_memory
 from detectors import FASTER, RETINANET, batch
@@ -113,6 +113,14 @@ def test_methods_are_named_as_for_training():
 def test_a_config_without_points_has_no_ratio():
     run = benchmark("alone_retinanet_r18")
     assert run.returncode == 2 and "distils nothing" in run.stderr
+
+
+def test_quartiles_need_two_repeats(monkeypatch, capsys):
+    words = ["benchmark.py", "--config-file", "configs/shapes/diffkd_retinanet_r18.py", "--repeats", "1"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err == "error: --repeats is 1, expected at least 2, which quartiles need\n"
 
 
 def test_operator_calls_exclude_views():
