@@ -13,7 +13,7 @@ SUMMARIES = sorted((REPO / "docs/results").glob("*.json"))
 PAGE = (REPO / "docs/results.md").read_text()
 README = (REPO / "README.md").read_text()
 # The first and second cell of a summary's row in the README's table.
-ROWS = {"shapes_retinanet": ("`shapes`", "RetinaNet R18")}
+ROWS = {"shapes_retinanet": ("`shapes`", "RetinaNet R18"), "bccd_balance_200": ("BCCD", "RetinaNet R18")}
 
 
 def cells(line: str) -> list[str]:
