@@ -43,10 +43,14 @@ def training_figure(members: Sequence[Member]) -> Figure:
 
 
 def task_loss(member: Member) -> tuple[list[int], list[float]]:
-    """Return iterations and the sum of the losses that come from no distillation point."""
-    iterations, total = series(member.folder, "total_loss")
-    distilled = [values for _, values in distill_losses(member).values()]
-    return iterations, (np.array(total) - np.sum(distilled, axis=0)).tolist()
+    """Return iterations and the sum of the losses that come from no distillation point.
+
+    The total minus the others would be noisy: each logged value is a median of its own.
+    """
+    distilled = distill_losses(member)
+    lines = [line for line in read_metrics(member.folder) if "total_loss" in line]
+    own = [[v for k, v in line.items() if k.startswith("loss_") and k not in distilled] for line in lines]
+    return [line["iteration"] for line in lines], [sum(values) for values in own]
 
 
 def distill_losses(member: Member) -> dict[str, tuple[list[int], list[float]]]:
