@@ -49,7 +49,7 @@ def task_loss(member: Member) -> tuple[list[int], list[float]]:
     """
     distilled = distill_losses(member)
     lines = [line for line in read_metrics(member.folder) if "total_loss" in line]
-    own = [[v for k, v in line.items() if k.startswith("loss_") and k not in distilled] for line in lines]
+    own = [[v for k, v in line.items() if k.startswith("loss_") and k not in distilled and v] for line in lines]
     return [line["iteration"] for line in lines], [sum(values) for values in own]
 
 
