@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from quick_start import run_program
+from real_images import with_few_to_evaluate
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +48,7 @@ def test_dataset_page_shows_the_shipped_config(real_data, tmp_path):
     shown = [text for _, path, text in blocks if path == "configs/common/data/bccd.py"]
     assert shown == [(REPO / "configs/common/data/bccd.py").read_text()]
     # After two iterations no score reaches the usual threshold, and the evaluator names no class.
-    run_page("your_dataset.md", tmp_path, real_data, "model.student.test_score_thresh=0.0")
-    results = json.loads((tmp_path / "output/bccd/diffkd_retinanet_r18/results.json").read_text())
+    root = with_few_to_evaluate(real_data, tmp_path / "datasets", "bccd")
+    run_page("your_dataset.md", tmp_path / "page", root, "model.student.test_score_thresh=0.0")
+    results = json.loads((tmp_path / "page/output/bccd/diffkd_retinanet_r18/results.json").read_text())
     assert {"AP-RBC", "AP-WBC", "AP-Platelets"} <= set(results["bbox"])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from quick_start import run_program
+from real_images import with_few_to_evaluate
 from two_steps import two_steps
 
 from diffkd_d2.evaluation.third_party import rgb2id
@@ -107,48 +108,47 @@ def test_mask_rcnn(coco, tmp_path):
     assert {"bbox", "segm"} <= set(results)
 
 
-def test_real_images(real_data, tmp_path):
+@pytest.fixture(scope="module")
+def real_coco(real_data, tmp_path_factory) -> Path:
+    """The real COCO images, 16 of them to evaluate on."""
+    return with_few_to_evaluate(real_data, tmp_path_factory.mktemp("datasets"), "coco")
+
+
+def test_real_images(real_coco, tmp_path):
     teacher = "COCO-Detection/faster_rcnn_R_101_FPN_3x.yaml"
     # Untrained, it needs a norm of the batch at hand to stay finite, every score to predict anything, and few boxes.
     options = "[MODEL.RESNETS.NORM,GN,MODEL.BACKBONE.FREEZE_AT,0,MODEL.ROI_HEADS.SCORE_THRESH_TEST,-1.0"
     options += ",MODEL.RPN.POST_NMS_TOPK_TEST,10]"
-    results = train(real_data, "diffkd_r50", tmp_path, f"model.student.opts={options}", zoo=teacher)
+    results = train(real_coco, "diffkd_r50", tmp_path, f"model.student.opts={options}", zoo=teacher)
     assert 0 <= results["bbox"]["AP"] < 5  # two iterations from random weights, on real annotations
 
 
 @pytest.fixture(scope="module")
-def real_panoptic(real_data, tmp_path_factory) -> Path:
-    """The real COCO images with the label maps that PanopticFPN trains on: 0 for things, 1 to 53 for stuff."""
-    root = tmp_path_factory.mktemp("datasets")
-    (root / "coco").mkdir()
-    for entry in (real_data / "coco").iterdir():
-        if entry.name != "annotations":
-            (root / "coco" / entry.name).symlink_to(entry)
-    (root / "coco" / "annotations").mkdir()
+def real_panoptic(real_coco) -> Path:
+    """The same with the label maps that PanopticFPN trains on: 0 for things, 1 to 53 for stuff."""
+    folder = real_coco / "coco"
     labels = {k["id"]: 0 for k in COCO_CATEGORIES if k["isthing"]}
     stuff = [k["id"] for k in COCO_CATEGORIES if not k["isthing"]]
     labels.update({k: i + 1 for i, k in enumerate(stuff)})
     for split in ("train", "val"):
-        folder = root / "coco" / f"panoptic_stuff_{split}2017"
-        folder.mkdir()
+        maps = folder / f"panoptic_stuff_{split}2017"
+        maps.mkdir()
         panoptic, instances = (
-            json.loads((real_data / "coco" / "annotations" / f"{kind}_{split}2017.json").read_text())
+            json.loads((folder / "annotations" / f"{kind}_{split}2017.json").read_text())
             for kind in ("panoptic", "instances")
         )
         # Not all images of the folder have panoptic annotations; PanopticFPN wants the same images in both files.
         there = {record["image_id"] for record in panoptic["annotations"]}
         instances["images"] = [x for x in instances["images"] if x["id"] in there]
         instances["annotations"] = [x for x in instances["annotations"] if x["image_id"] in there]
-        for kind, data in (("panoptic", panoptic), ("instances", instances)):
-            (root / "coco" / "annotations" / f"{kind}_{split}2017.json").write_text(json.dumps(data))
+        (folder / "annotations" / f"instances_{split}2017.json").write_text(json.dumps(instances))
         for record in panoptic["annotations"]:
-            path = root / "coco" / f"panoptic_{split}2017" / record["file_name"]
-            ids = rgb2id(cv2.imread(str(path))[:, :, ::-1])
+            ids = rgb2id(cv2.imread(str(folder / f"panoptic_{split}2017" / record["file_name"]))[:, :, ::-1])
             label = np.full(ids.shape, 255, np.uint8)
             for segment in record["segments_info"]:
                 label[ids == segment["id"]] = labels[segment["category_id"]]
-            cv2.imwrite(str(folder / record["file_name"]), label)
-    return root
+            cv2.imwrite(str(maps / record["file_name"]), label)
+    return real_coco
 
 
 def test_panoptic_quality_on_real_images(real_panoptic, tmp_path):
