@@ -14,7 +14,6 @@ from two_steps import REPO
 pytestmark = pytest.mark.slow
 
 SMALL = ["train.max_iter=4", "train.checkpointer.period=2", "train.seed=1", "dataloader.train.total_batch_size=8"]
-TWO = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +69,10 @@ def test_average_accumulation_and_resume(small_datasets, tmp_path):
 def test_two_processes_evaluate_as_one(teacher, small_datasets, tmp_path):
     """24 images, batches of 5: neither divides the other, nor by two."""
     found = []
-    for launcher in ((), TWO):
+    for processes in (None, 2):
         options = [f"train.output_dir={tmp_path}", "dataloader.test.batch_size=5", "--eval-teacher"]
         options.append(f"model.teacher.weights={teacher}/model_final.pth")
-        run = train_net(small_datasets, "shapes_cls/kd_resnet10", *options, launcher=launcher)
+        run = train_net(small_datasets, "shapes_cls/kd_resnet10", *options, processes=processes)
         assert run.returncode == 0, run.stderr[-2000:]
         assert "evaluated 24 images" in run.stdout
         found.append(json.loads((tmp_path / "results_teacher.json").read_text()))
@@ -82,7 +81,7 @@ def test_two_processes_evaluate_as_one(teacher, small_datasets, tmp_path):
 
 def test_two_processes_train(teacher, small_datasets, tmp_path):
     options = [*SMALL, f"train.output_dir={tmp_path}", f"model.teacher.weights={teacher}/model_final.pth"]
-    run = train_net(small_datasets, "shapes_cls/diffkd_resnet10", *options, launcher=TWO)
+    run = train_net(small_datasets, "shapes_cls/diffkd_resnet10", *options, processes=2)
     assert run.returncode == 0, run.stderr[-2000:]
     assert "8 = 4 x 2 process(es) x 1 accumulated" in run.stdout
 

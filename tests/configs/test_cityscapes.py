@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from two_steps import python_path, two_steps
+from quick_start import run_program
+from two_steps import REPO, python_path, two_steps
 
 from diffkd_d2.errors import UserError
 from diffkd_d2.evaluation import third_party as eval_apis
@@ -182,15 +183,8 @@ def test_trials_in_two_processes_end_and_leave_nothing(cityscapes, tmp_path):
     (tmp_path / "trial.py").write_text(TRIAL_IN_TWO_PROCESSES)
     (tmp_path / "temporary").mkdir()
     datasets = dict(DETECTRON2_DATASETS=str(cityscapes), PYTHONPATH=python_path(), TMPDIR=str(tmp_path / "temporary"))
-    run = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "trial.py"],
-        env=dict(os.environ, OMP_NUM_THREADS="1", **datasets),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    words = [str(REPO / "tests/helpers/forked_torchrun.py"), "2", "trial.py"]
+    run = run_program(words, dict(os.environ, OMP_NUM_THREADS="1", **datasets), cwd=tmp_path, timeout=300)
     assert run.returncode == 0 and run.stdout.count("both are tried") == 2, run.stderr[-3000:]
 
 

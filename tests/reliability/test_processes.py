@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from harness import REPO, command, differences, finish, read_metrics, start, started_from
+from harness import REPO, command, differences, finish, read_metrics, start, start_quickly, started_from
 
 
 def free_port() -> int:
@@ -26,6 +26,11 @@ def torchrun(count: int, *options: str) -> list[str]:
     return [*launcher, "--master-port", str(free_port()), *options]
 
 
+def forked_torchrun(count: int) -> list[str]:
+    """Return the same for processes that start quickly."""
+    return [sys.executable, "tests/helpers/forked_torchrun.py", str(count)]
+
+
 LONG = pytest.mark.faults
 
 
@@ -36,7 +41,12 @@ LONG = pytest.mark.faults
 def test_gradients_of_several_processes(config, tiny_datasets, tmp_path):
     """A detector divides its losses by what each process finds; a mean over the pixels of equal images compares."""
     for count in (1, 2, 4):
-        words = torchrun(count, "tests/helpers/several.py", f"configs/{config}.py", str(tmp_path / str(count)))
+        words = [
+            *forked_torchrun(count),
+            "tests/helpers/several.py",
+            f"configs/{config}.py",
+            str(tmp_path / str(count)),
+        ]
         finish(words, tiny_datasets, tmp_path / "log")
     alone = torch.load(tmp_path / "1.pth", weights_only=True)
     for count in (1, 2, 4):
@@ -93,8 +103,8 @@ def test_failing_process_ends_all(how, failing, tiny_datasets, tmp_path, monkeyp
 @pytest.mark.slow
 def test_nan_in_one_process_skips_all(failing, tiny_datasets, tmp_path, monkeypatch):
     monkeypatch.setenv("HOW", "nan")
-    words = torchrun(2) + command(tmp_path / "out", *SHORT, "train.max_skipped=3", config=failing)[1:]
-    process = start(words, tiny_datasets, tmp_path / "log")
+    words = forked_torchrun(2) + command(tmp_path / "out", *SHORT, "train.max_skipped=3", config=failing)[1:]
+    process = start_quickly(words, tiny_datasets, tmp_path / "log")
     assert process.wait(timeout=180) != 0
     text = (tmp_path / "log").read_text()
     assert re.search(r"iteration 5, process 1: .*not finite; images: .*\.jpg", text), text[-3000:]
@@ -104,7 +114,7 @@ def test_nan_in_one_process_skips_all(failing, tiny_datasets, tmp_path, monkeypa
     good = command(
         tmp_path / "good", *SHORT, "train.checkpointer.period=5", config="configs/shapes/mimic_retinanet_r18.py"
     )[1:]
-    finish(torchrun(2) + good, tiny_datasets, tmp_path / "good.log")
+    finish(forked_torchrun(2) + good, tiny_datasets, tmp_path / "good.log")
     ended, expected = (
         torch.load(path, weights_only=True)
         for path in (tmp_path / "out" / last, tmp_path / "good" / "model_0000004.pth")
