@@ -1,6 +1,5 @@
 """Train the teacher of `shapes`: RetinaNet on a slim ResNet-50, 4,000 iterations."""
 
-import detectron2.data.transforms as T
 from detectron2.config import LazyCall as L
 
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
@@ -12,7 +11,6 @@ from ..common.strategies.from_scratch import distill, lr_multiplier, optimizer, 
 model = L(DistilledModel)(
     student=slim_retinanet(50, width=24, channels=96, num_convs=4), points=[], shared_distiller=False
 )
-dataloader.train.mapper.augmentations.append(L(T.RandomFlip)(horizontal=False, vertical=True))
 dataloader.train.total_batch_size = 16
 optimizer.lr = 1.5e-3
 train.max_iter, train.eval_period, train.checkpointer.period = 4000, 2000, 1000

@@ -23,7 +23,7 @@ from .shapes_render import CLASSES, STUFF, Scene, render_scene
 
 SPLITS = ("train", "val")
 KEYPOINTS = ("top", "left", "bottom", "right")
-_FORMAT = 2
+_FORMAT = 3
 _CROP_SIZE = 64
 
 

@@ -1,4 +1,4 @@
-"""Draw the scenes of `shapes` from a seed: low-contrast objects on cluttered ground."""
+"""Draw the scenes of `shapes` from a seed: upright objects on cluttered ground."""
 
 from dataclasses import dataclass
 
@@ -30,18 +30,18 @@ class Scene:
 
 
 def render_scene(rng: np.random.Generator, size: int) -> Scene:
-    """Draw a scene of 0 to 8 objects on an image of `size` x `size` pixels."""
+    """Draw a scene of 0 to 9 objects on an image of `size` x `size` pixels."""
     image, ground = _background(rng, size)
     layers: list[tuple[np.ndarray, int, bool]] = []
-    count = 0 if rng.random() < 0.05 else int(rng.integers(1, 9))
+    count = 0 if rng.random() < 0.05 else int(rng.integers(2, 10))
     for _ in range(count):
         label = int(rng.integers(len(CLASSES)))
-        radius = np.exp(rng.uniform(np.log(0.05), np.log(0.22))) * size
+        radius = np.exp(rng.uniform(np.log(0.08), np.log(0.2))) * size
         center = rng.uniform(0.05, 0.95, 2) * size
         _draw(rng, image, layers, label, center, radius, crowd=False)
     if count and rng.random() < 0.08:
         _draw_crowd(rng, image, layers, size)
-    image += rng.normal(0, rng.uniform(4, 12), image.shape)
+    image += rng.normal(0, rng.uniform(2, 8), image.shape)
     if rng.random() < 0.3:
         image = cv2.GaussianBlur(image, (3, 3), rng.uniform(0.4, 1.0))
     visible = [(mask, label, crowd) for mask, label, crowd in layers if mask.sum() >= 16]
@@ -102,7 +102,7 @@ def _background(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.nda
     stripes = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / period) * rng.uniform(10, 25)
     speckle = cv2.GaussianBlur(rng.normal(0, 1, (size, size)), (0, 0), 1.2) * rng.uniform(30, 60)
     image += np.select([ground == 1, ground == 2], [stripes, speckle], 0.0)[..., None]
-    for _ in range(int(rng.integers(3, 9))):
+    for _ in range(int(rng.integers(2, 6))):
         color = rng.uniform(40, 210, 3)
         start = rng.uniform(0, size, 2)
         end = start + rng.normal(0, 0.2 * size, 2)
@@ -132,16 +132,16 @@ def _draw(
     radius: float,
     crowd: bool,
 ) -> None:
-    """Draw one object over the others, unless it would hide more than three quarters of one of them."""
+    """Draw one object over the others, unless it would hide more than two fifths of one of them."""
     size = image.shape[0]
-    polygons = shape_polygon(label, center, radius, rng.uniform(0, 2 * np.pi), np.exp(rng.uniform(-0.25, 0.25)))
+    polygons = shape_polygon(label, center, radius, rng.uniform(-0.25, 0.25), np.exp(rng.uniform(-0.15, 0.15)))
     share = _coverage(polygons, size)
     mask = share > 0.5
-    hides = any((old & mask).sum() > 0.75 * old.sum() for old, _, _ in layers)
+    hides = any((old & mask).sum() > 0.4 * old.sum() for old, _, _ in layers)
     if mask.sum() < 16 or hides:
         return
     around = image[mask].mean(axis=0)
-    contrast = rng.uniform(18, 60, 3) * rng.choice([-1, 1], 3)
+    contrast = rng.uniform(60, 120, 3) * rng.choice([-1, 1], 3)
     color = np.clip(around + contrast, 0, 255)
     texture = rng.normal(0, 6, (size, size, 1))
     image[:] = image * (1 - share[..., None]) + (color + texture) * share[..., None]
