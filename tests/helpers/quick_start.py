@@ -1,7 +1,7 @@
 """Run programs of the project in processes of their own that start quickly.
 
-Importing torch, Detectron2 and what a run needs takes six seconds of a core. A server imports them once for each
-environment; every program is a fork of it, with its own arguments, folder, output and exit code.
+Importing torch, Detectron2 and what a run needs takes six seconds of a core. A server imports them once; every program
+is a fork of it, with its own arguments, environment, folder, output and exit code.
 """
 
 import importlib
@@ -17,8 +17,41 @@ from contextlib import suppress
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-_servers: dict[str, subprocess.Popen] = {}
-_MOST_SERVERS = 2  # each holds about half a gigabyte
+
+
+class Server:
+    """A process that has imported everything and forks programs, one at a time."""
+
+    def __init__(self, env: dict[str, str]):
+        self.program = None
+        self.process = subprocess.Popen(
+            [sys.executable, __file__],
+            env=env,
+            cwd=REPO,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+
+    def is_idle(self) -> bool:
+        """Return whether its last program has ended."""
+        return self.program is None or self.program.poll() is not None
+
+    def start(self, words: list[str], request: list) -> "Program":
+        """Start a program and return it."""
+        self.process.stdin.write((json.dumps([words, *request]) + "\n").encode())
+        self.program = Program(self.process, words)
+        return self.program
+
+    def stop(self) -> None:
+        """End the process."""
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+_servers: list[Server] = []  # each holds about half a gigabyte
 
 
 class Program:
@@ -53,26 +86,13 @@ class Program:
 def start_program(words: list[str], env: dict[str, str], out: Path, err: Path | None = None, cwd: Path = REPO):
     """Start a script with its arguments, as `python *words` in `cwd`; return it as a `Program`.
 
-    The one before it in the same environment must have ended. What it prints is appended to `out`, its errors to `err`
-    or, without that, to `out`.
+    What it prints is appended to `out`, its errors to `err` or, without that, to `out`.
     """
-    env = {key: value for key, value in env.items() if key != "PYTEST_CURRENT_TEST"}  # another one in each test
-    key = json.dumps(env, sort_keys=True)
-    if key not in _servers:
-        while len(_servers) >= _MOST_SERVERS:
-            _stop(_servers.pop(next(iter(_servers))))
-        _servers[key] = subprocess.Popen(
-            [sys.executable, __file__],
-            env=env,
-            cwd=REPO,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-        )
-    server = _servers[key]
-    server.stdin.write((json.dumps([words, str(cwd), str(out), str(err or out)]) + "\n").encode())
-    return Program(server, words)
+    server = next((server for server in _servers if server.is_idle()), None)
+    if server is None:
+        server = Server(env)
+        _servers.append(server)
+    return server.start(words, [env, str(cwd), str(out), str(err or out)])
 
 
 def run_program(words: list[str], env: dict[str, str], cwd: Path = REPO, timeout: int = 600):
@@ -95,13 +115,7 @@ def run_program(words: list[str], env: dict[str, str], cwd: Path = REPO, timeout
 def stop_servers() -> None:
     """End the servers of this process."""
     while _servers:
-        _stop(_servers.popitem()[1])
-
-
-def _stop(server: subprocess.Popen) -> None:
-    server.stdin.close()
-    server.wait()
-    server.stdout.close()
+        _servers.pop().stop()
 
 
 def serve() -> None:
@@ -113,7 +127,7 @@ def serve() -> None:
             importlib.import_module(name)
     sys.path.pop(0)
     for line in iter(sys.stdin.readline, ""):
-        words, cwd, out, err = json.loads(line)
+        words, env, cwd, out, err = json.loads(line)
         child = os.fork()
         if child == 0:
             os.setsid()
@@ -121,12 +135,28 @@ def serve() -> None:
             for number, (path, flags) in enumerate([(os.devnull, os.O_RDONLY), (out, appended), (err, appended)]):
                 os.dup2(os.open(path, flags), number)
             os.chdir(cwd)
+            take_environment(env)
             sys.argv = words
             sys.path[0] = str(Path(words[0]).resolve().parent)
             runpy.run_path(words[0], run_name="__main__")
             sys.exit()
         print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def take_environment(env: dict[str, str]) -> None:
+    """Put an environment in place of this process's, also where imported modules have looked at it already."""
+    old, new = (e.get("PYTHONPATH", "").split(os.pathsep) for e in (os.environ, env))
+    os.environ.clear()
+    os.environ.update(env)
+    sys.path[1:] = [*filter(None, new), *(path for path in sys.path[1:] if path not in old)]
+    tempfile.tempdir = None
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+    from detectron2.data.datasets import builtin
+
+    DatasetCatalog.clear()
+    MetadataCatalog.clear()
+    importlib.reload(builtin)  # registers COCO and others under DETECTRON2_DATASETS
 
 
 if __name__ == "__main__":
