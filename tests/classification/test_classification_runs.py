@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import timm
 import torch
 from commands import read_metrics, train_net
+from quick_start import run_program
 from two_steps import REPO
 
 pytestmark = pytest.mark.slow
@@ -103,9 +102,9 @@ def test_wrong_input_is_one_line_and_exit_code_2(teacher, small_datasets, tmp_pa
 
 
 def test_the_speed_of_reading_is_measured_by_a_command(small_datasets):
-    command = [sys.executable, "tools/images_per_second.py", "configs/shapes_cls/alone_resnet10.py", "--batches", "2"]
+    command = ["tools/images_per_second.py", "configs/shapes_cls/alone_resnet10.py", "--batches", "2"]
     env = dict(os.environ, DETECTRON2_DATASETS=str(small_datasets), OMP_NUM_THREADS="1", PYTHONPATH=str(REPO))
     options = ["dataloader.train.total_batch_size=8"]
-    run = subprocess.run([*command, *options], cwd=REPO, env=env, capture_output=True, text=True, check=False)
+    run = run_program([*command, *options], env)
     assert run.returncode == 0, run.stderr[-2000:]
     assert float(run.stdout.split("images per second")[0].split()[-1]) > 0

@@ -3,8 +3,6 @@
 import importlib
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -165,14 +163,9 @@ def test_two_steps_and_the_official_evaluation(name, cityscapes, tmp_path):
 
 @pytest.mark.slow
 def test_the_truth_as_prediction_has_an_iou_of_100(cityscapes, tmp_path):
-    run = subprocess.run(
-        [sys.executable, "-c", TRUTH_AS_PREDICTION],
-        env=dict(os.environ, DETECTRON2_DATASETS=str(cityscapes), PYTHONPATH=python_path()),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    (tmp_path / "truth.py").write_text(TRUTH_AS_PREDICTION)
+    env = dict(os.environ, DETECTRON2_DATASETS=str(cityscapes), PYTHONPATH=python_path())
+    run = run_program(["truth.py"], env, cwd=tmp_path)
     assert run.returncode == 0, run.stderr[-2000:]
     results = json.loads(run.stdout.splitlines()[-1])
     assert results["sem_seg"]["IoU"] == pytest.approx(100) and results["segm"]["AP"] == pytest.approx(100)

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from quick_start import run_program
+
 REPO = Path(__file__).resolve().parents[2]
 CONFIG = "configs/shapes/diffkd_retinanet_r18.py"
 TINY = [
@@ -36,7 +38,6 @@ class Compare:
 
     def finish(self, words: list[str], code: int = 0) -> str:
         """Run a command to its end, which must have this exit code; return what it printed."""
-        process = self.start(words)
-        out, err = process.communicate(timeout=1800)
-        assert process.returncode == code, out + err
-        return out + err
+        run = run_program(words[1:], self.environment, timeout=1800)
+        assert run.returncode == code, run.stdout + run.stderr
+        return run.stdout + run.stderr

@@ -1,9 +1,9 @@
 """The benchmark runs and reports what it says; its times are not looked at."""
 
 import json
+import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from detectors import FASTER, RETINANET, batch
 from detectors import build as detector
 from detectron2.config import LazyCall as L
 from omegaconf import OmegaConf
+from quick_start import run_program
 
 from diffkd_d2 import recipes
 from diffkd_d2.distillers import KD, Pairwise, Review, ScoreMimic
@@ -23,33 +24,22 @@ from diffkd_d2.meta_arch.distilled_model import DistilledModel
 from diffkd_d2.meta_arch.roi_branch import RoiBranch
 from diffkd_d2.modeling.teacher import load_teacher
 
-REPO = Path(__file__).resolve().parents[2]
-ALONE = [sys.executable]
-TWO = [*ALONE, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
-
-def benchmark(config: str, *words: str, launcher: list[str] = ALONE) -> subprocess.CompletedProcess:
-    command = [
-        *launcher,
-        "tools/benchmark.py",
-        "--config-file",
-        f"configs/shapes/{config}.py",
-        "--device",
-        "cpu",
-        *words,
-    ]
-    return subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+def benchmark(config: str, *words: str, processes: int = 1) -> subprocess.CompletedProcess:
+    command = ["tools/benchmark.py", "--config-file", f"configs/shapes/{config}.py", "--device", "cpu", *words]
+    launcher = ["tests/helpers/forked_torchrun.py", str(processes)] if processes > 1 else []
+    return run_program([*launcher, *command], dict(os.environ))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [ALONE, TWO], ids=["one", "two"])
-def test_the_report_has_every_part(launcher, tmp_path):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_report_has_every_part(processes, tmp_path):
     words = ["--size", "64x96", "--batch", "2", "--repeats", "2", "--json", str(tmp_path / "out.json")]
-    run = benchmark("diffkd_retinanet_r18", *words, launcher=launcher)
+    run = benchmark("diffkd_retinanet_r18", *words, processes=processes)
     assert run.returncode == 0, run.stderr[-2000:]
     assert run.stdout.count("memory_ratio_to_floor") == 1  # once, whatever the number of processes
     report = json.loads((tmp_path / "out.json").read_text())
-    assert report["processes"] == (1 if launcher is ALONE else 2)
+    assert report["processes"] == processes
     names = {"student_step", "teacher_forward", "floor", "mimic_step", "mimic_points", "distill_step"}
     assert names | {"one_sampling_step"} <= set(report["medians"]) and min(report["medians"].values()) > 0
     assert report["ratio_to_floor"].keys() == report["points_to_floor"].keys() == {"distill", "mimic"}

@@ -2,23 +2,18 @@
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import cv2
 import pytest
+from quick_start import run_program
 
 pytestmark = pytest.mark.slow
-
-REPO = Path(__file__).resolve().parents[2]
 
 
 def test_demo_writes_table_report_and_pictures(small_datasets, tmp_path):
     out = tmp_path / "demo"
-    command = [sys.executable, "tools/demo.py", "--iterations", "3", "--output", str(out)]
     env = dict(os.environ, DETECTRON2_DATASETS=str(small_datasets), OMP_NUM_THREADS="1")
-    run = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, check=False)
+    run = run_program(["tools/demo.py", "--iterations", "3", "--output", str(out)], env)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     summary = json.loads((out / "compare.json").read_text())
     assert set(summary["arms"]) == {"alone", "diffkd"} and summary["teacher"]["bbox"]["AP"] > 5

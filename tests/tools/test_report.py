@@ -3,8 +3,6 @@
 import base64
 import json
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 from compare_table import parts_of, tables
-from comparing import CONFIG, REPO, TINY
+from comparing import CONFIG, TINY
+from quick_start import run_program
 from report_curves import distill_losses, task_loss
 from report_pictures import match
 from report_runs import gradient_ratios, read_group
@@ -46,8 +45,7 @@ class Read(HTMLParser):
 
 
 def report(compare, *words) -> None:
-    command = [sys.executable, "tools/report.py", *map(str, words)]
-    run = subprocess.run(command, cwd=REPO, env=compare.environment, capture_output=True, text=True, check=False)
+    run = run_program(["tools/report.py", *map(str, words)], compare.environment)
     assert run.returncode == 0, run.stderr
 
 
