@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from method_points import FAMILIES, methods_of, table, train
 from nets import images
-from one_of_two import small_model, train_in_one_process
+from one_of_two import run_two, small_model
 
 from diffkd_d2 import distillers
 
@@ -34,7 +33,7 @@ def test_the_page_shows_what_is_trained():
 
 @pytest.mark.slow
 def test_two_processes_stay_equal(tmp_path):
-    mp.spawn(train_in_one_process, args=(str(tmp_path),), nprocs=2)
+    run_two("train", tmp_path)
     one, other = (torch.load(tmp_path / f"{rank}.pth", weights_only=False) for rank in (0, 1))
     assert one.keys() == other.keys() and all(torch.equal(v, other[k]) for k, v in one.items())
 

@@ -4,10 +4,9 @@ import math
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from detectron2.engine import HookBase
 from nets import Net, images
-from one_of_two import balance_in_one_process
+from one_of_two import run_two
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -242,7 +241,7 @@ def test_a_graph_that_cannot_be_measured_is_one_line():
 @pytest.mark.slow
 def test_two_processes_have_one_factor(tmp_path):
     """It is that of the mean norms; their images differ."""
-    mp.spawn(balance_in_one_process, args=(str(tmp_path),), nprocs=2)
+    run_two("balance", tmp_path)
     one, other = (torch.load(tmp_path / f"factors{rank}.pth") for rank in (0, 1))
     assert one["factors"] == other["factors"] and len(set(one["factors"])) == 3
     assert one["norms"][0] != other["norms"][0]

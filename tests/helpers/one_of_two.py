@@ -1,8 +1,13 @@
-"""A small distilled model, and its training as one of two processes."""
+"""A small distilled model, and its training as one of two processes: `one_of_two.py train|balance FOLDER`."""
+
+import os
+import sys
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from nets import Net, images
+from quick_start import REPO, run_program
 from torch.nn.parallel import DistributedDataParallel
 
 from diffkd_d2.distillers import CrossAttention, MaskedGenerative, Mimic, Pearson, Review
@@ -26,9 +31,16 @@ def small_model() -> DistilledModel:
     return DistilledModel(Net(4), Net(6), points).train()
 
 
-def train_in_one_process(rank: int, folder: str) -> None:
+def run_two(what: str, folder: Path) -> None:
+    """Run this file in two processes under torchrun."""
+    words = ["tests/helpers/forked_torchrun.py", "2", "tests/helpers/one_of_two.py", what, str(folder)]
+    path = os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])
+    run = run_program(words, dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=path))
+    assert run.returncode == 0, run.stderr[-3000:]
+
+
+def train(rank: int, folder: str) -> None:
     """Train two steps as process `rank` of two; write the parameters."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     torch.manual_seed(0)
     model = small_model()
     model.student.norm = torch.nn.Identity()  # its running statistics are each process's own
@@ -40,12 +52,10 @@ def train_in_one_process(rank: int, folder: str) -> None:
         sum(ddp(images((16, 24), (24, 16 + 8 * rank))).values()).backward()
         optimizer.step()
     torch.save(dict(model.named_parameters()), f"{folder}/{rank}.pth")
-    dist.destroy_process_group()
 
 
-def balance_in_one_process(rank: int, folder: str) -> None:
+def balance(rank: int, folder: str) -> None:
     """Train three steps with `distill.balance=0.5` as process `rank` of two; write its factors and its first norms."""
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     torch.manual_seed(0)
     points = [DistillPoint("backbone", "backbone", Mimic(4, 6), key=key) for key in ("p2", "p3")]
     model = DistilledModel(Net(4), Net(6), points)
@@ -65,4 +75,9 @@ def balance_in_one_process(rank: int, folder: str) -> None:
     trainer._write_metrics = lambda *args: factors.append(hook.factor) or write(*args)
     trainer.train(0, 3)
     torch.save({"factors": factors, "norms": norms}, f"{folder}/factors{rank}.pth")
+
+
+if __name__ == "__main__":
+    dist.init_process_group("gloo")
+    {"train": train, "balance": balance}[sys.argv[1]](dist.get_rank(), sys.argv[2])
     dist.destroy_process_group()
