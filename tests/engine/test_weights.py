@@ -76,9 +76,10 @@ def test_a_fresh_start_leaves_nothing_of_the_run_before(tmp_path):
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(UserError, match="holds checkpoints of another run"):
         claim_output_folder(config(tmp_path), resume=False)
-    with pytest.raises(UserError, match="which this run reads"):
-        path = str(tmp_path / "model_0000001.pth")
-        claim_output_folder(config(tmp_path, overwrite=True, teacher=path), resume=False)
+    path = str(tmp_path / "model_0000001.pth")
+    for name in (path, f"{path}?matching_heuristics=True"):  # fvcore's queries
+        with pytest.raises(UserError, match="which this run reads"):
+            claim_output_folder(config(tmp_path, overwrite=True, teacher=name), resume=False)
     cfg = config(tmp_path, overwrite=True)
     claim_output_folder(cfg, resume=False)
     assert load_weights(cfg, model, Checkpointer(net, str(tmp_path)), None, resume=False) == 0

@@ -4,12 +4,12 @@ import json
 import os
 
 import cv2
+import demo
 import pytest
 from quick_start import run_program
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.slow
 def test_demo_writes_table_report_and_pictures(small_datasets, tmp_path):
     out = tmp_path / "demo"
     env = dict(os.environ, DETECTRON2_DATASETS=str(small_datasets), OMP_NUM_THREADS="1")
@@ -22,3 +22,9 @@ def test_demo_writes_table_report_and_pictures(small_datasets, tmp_path):
     assert cv2.imread(str(out / "pictures" / "detections.jpeg")).shape[1] > 4 * 360
     assert "<html" in (out / "report.html").read_text()
     assert "| diffkd" in run.stdout and "report.html" in run.stdout
+
+
+def test_a_program_that_fails_ends_the_demo_with_its_code():
+    with pytest.raises(SystemExit) as end:
+        demo.run("-c", "import sys; sys.exit(3)")
+    assert end.value.code == 3

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from compare_table import parts_of, tables
 from comparing import CONFIG, TINY
+from PIL import Image
 from quick_start import run_program
 from report_curves import distill_losses, task_loss
-from report_pictures import match
+from report_pictures import match, read_labels
 from report_runs import gradient_ratios, read_group
 
 from diffkd_d2.errors import UserError
@@ -133,3 +134,10 @@ def test_threshold_maximises_f1():
     )
     assert found.threshold == 0.7
     assert found.f1 == {1: pytest.approx(2 / 3), 2: 1.0, 3: 0.0}
+
+
+def test_label_maps_of_a_palette_are_its_indices(tmp_path):
+    image = Image.fromarray(np.array([[0, 1], [2, 1]], np.uint8), mode="P")
+    image.putpalette([200, 10, 10, 10, 200, 10, 10, 10, 200])
+    image.save(tmp_path / "labels.png")
+    assert read_labels(str(tmp_path / "labels.png")).tolist() == [[0, 1], [2, 1]]
