@@ -21,7 +21,7 @@ from diffkd_d2.modeling.norm import norm_layer
 
 def same_noise() -> None:
     """Let every image have the same noise and time step, whichever process it is in."""
-    diffkd.normal_like = lambda x: torch.linspace(-2, 2, x[0].numel()).view(x[:1].shape).expand(x.shape)
+    diffkd.normal_like = lambda x: torch.linspace(-2, 2, x[0].numel(), dtype=x.dtype).view(x[:1].shape).expand(x.shape)
     torch.randint = lambda high, size, **_: torch.full(size, high // 3)
 
 
@@ -40,8 +40,10 @@ def main() -> None:
     torch.manual_seed(0)
     same_noise()
     cfg.model.teacher = cfg.model.teacher.model  # untrained: its numbers do not matter here
+    # In float64: rounding differs with the size of a batch, and float32 takes a ReLU to its other side by it.
     model = instantiate(cfg.model)
     without_batch_norm(model)
+    model.double()
     for parameter in model.parameters():
         dist.broadcast(parameter.data, 0)
     ddp = create_ddp_model(model, broadcast_buffers=False, find_unused_parameters=False, device_ids=None)

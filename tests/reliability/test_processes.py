@@ -58,7 +58,7 @@ def test_gradients_of_several_processes(config, tiny_datasets, tmp_path):
         assert gradients.keys() == alone.keys()
         for name, gradient in gradients.items():
             scale = alone[name].abs().max().clamp(min=1)
-            assert float((gradient - alone[name]).abs().max() / scale) < 1e-5, (count, name)
+            assert float((gradient - alone[name]).abs().max() / scale) < 1e-9, (count, name)
 
 
 FAILING = """
