@@ -111,6 +111,9 @@ def compare(args: argparse.Namespace, shared: list[str]) -> None:
         raise UserError(f"{LONGER} needs {ALONE} among the methods")
     runs = [run for arm in arms for run in plan(arm, shared, args)]
     teacher = plan_teacher(arms, shared, args)
+    # Before anything is measured, which replaces an arm's cost; `claim` follows when every arm has been built once.
+    for run in [*teacher, *runs]:
+        run.check_folder()
     for arm in arms:
         measure_cost(args.output / arm.name, [*shared, *arm.words], args.threads)
     # Seed by seed, so that an interrupted comparison has every arm of its first seeds.

@@ -52,8 +52,8 @@ class Run:
         script = [sys.executable, str(ROOT / "train_net.py"), *self.words, *self.places]
         return [*script, f"train.output_dir={quoted(self.folder)}", "--resume"]
 
-    def claim(self) -> None:
-        """Record the arguments, or compare them with those recorded in the folder.
+    def check_folder(self) -> bool:
+        """Return whether the folder records this run; False if it is empty or not there.
 
         Raises:
             UserError: if the folder holds something else.
@@ -63,11 +63,20 @@ class Run:
             made_by = json.loads(record.read_text())
             if made_by != ours:
                 raise UserError(f"{self.folder} was made by {made_by}, not by {ours}: choose another --output")
-            return
+            return True
         if self.folder.exists() and any(self.folder.iterdir()):
             raise UserError(f"{self.folder} holds files that compare.py did not make: choose another --output")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(record, ours)
+        return False
+
+    def claim(self) -> None:
+        """Record the arguments in the folder, if it does not have them.
+
+        Raises:
+            UserError: as `check_folder`.
+        """
+        if not self.check_folder():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(self.folder / "words.json", {"words": self.words, "threads": self.threads})
 
     def done(self) -> int:
         """Return the number of finished iterations."""

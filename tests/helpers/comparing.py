@@ -1,12 +1,10 @@
 """Calls compare.py on a small `shapes`, with runs of a few iterations."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from quick_start import run_program
+from quick_start import Program, run_program, start_program
 
 REPO = Path(__file__).resolve().parents[2]
 CONFIG = "configs/shapes/diffkd_retinanet_r18.py"
@@ -27,17 +25,16 @@ class Compare:
 
     def words(self, output: Path, *more: str, arms: Sequence[str] = (DIFFKD, WEIGHTLESS)) -> list[str]:
         """Return the command line of a comparison of these arms and the student alone, two seeds each."""
-        script = [sys.executable, "tools/compare.py", "--config-file", CONFIG, "--output", str(output)]
+        script = ["tests/helpers/forked_compare.py", "--config-file", CONFIG, "--output", str(output)]
         chosen = [word for arm in arms for word in ("--arm", arm)]
         return [*script, "--seeds", "1,2", "--methods", "alone", *chosen, *more, *TINY]
 
-    def start(self, words: list[str]) -> subprocess.Popen:
-        """Start a command and return its process."""
-        streams = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        return subprocess.Popen(words, cwd=REPO, env=self.environment, **streams)
+    def start(self, words: list[str], log: Path) -> Program:
+        """Start a command, whose output is appended to `log`; return its process."""
+        return start_program(words, self.environment, log)
 
     def finish(self, words: list[str], code: int = 0) -> str:
         """Run a command to its end, which must have this exit code; return what it printed."""
-        run = run_program(words[1:], self.environment, timeout=1800)
+        run = run_program(words, self.environment, timeout=1800)
         assert run.returncode == code, run.stdout + run.stderr
         return run.stdout + run.stderr

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -77,32 +78,41 @@ def test_finished_runs_are_kept(compare, comparison):
     assert len(before) == 6
     assert "started" not in compare.finish(compare.words(comparison))
     assert before == {path: path.stat().st_mtime_ns for path in before}
+    costs = {path: path.read_text() for path in comparison.glob("*/cost*.json")}
     output = compare.finish(compare.words(comparison, "optimizer.lr=0.5"), code=2)
-    assert "was made by" in output and "Traceback" not in output
+    assert "was made by" in output and "measuring" not in output and "Traceback" not in output
+    assert len(costs) == 6 and costs == {path: path.read_text() for path in costs}
 
 
-def kill_and_finish(compare, words: list[str], kills: int) -> None:
+def kill_and_finish(compare, words: list[str], kills: int, log: Path) -> None:
     """Kill compare.py at random moments of the training, then let it finish."""
     rng = random.Random(16)
     for _ in range(kills):
-        process = compare.start(words)
-        while not process.stdout.readline().startswith("started"):
-            assert process.poll() is None, process.stderr.read()
+        log.write_text("")
+        process = compare.start(words, log)
+        while "started" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
         time.sleep(rng.uniform(2, 12))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        os.kill(process.pid, signal.SIGKILL)  # its runs stay at work
+        process.wait()
     compare.finish(words)
 
 
 @SLOW
 def test_killed_once_with_two_jobs(compare, comparison, tmp_path):
-    kill_and_finish(compare, compare.words(tmp_path / "out", "--jobs", "2", arms=[DIFFKD]), kills=1)
-    assert summary_of(tmp_path / "out") == summary_of(comparison, without="weightless")
+    out = tmp_path / "out"
+    for arm in ("alone", "diffkd"):  # what a step costs is measured before the training
+        (out / arm).mkdir(parents=True)
+        for file in comparison.glob(f"{arm}/cost*.json"):
+            shutil.copy(file, out / arm)
+    kill_and_finish(compare, compare.words(out, "--jobs", "2", arms=[DIFFKD]), kills=1, log=tmp_path / "log")
+    assert summary_of(out) == summary_of(comparison, without="weightless")
 
 
 @pytest.mark.faults
 def test_killed_three_times(compare, comparison, tmp_path):
-    kill_and_finish(compare, compare.words(tmp_path / "out", "--jobs", "2"), kills=3)
+    kill_and_finish(compare, compare.words(tmp_path / "out", "--jobs", "2"), kills=3, log=tmp_path / "log")
     assert summary_of(tmp_path / "out") == summary_of(comparison)
 
 
