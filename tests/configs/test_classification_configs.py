@@ -18,6 +18,7 @@ from diffkd_d2.meta_arch.distilled_model import DistilledModel
 CLASSIFIERS = [p for p in LEAVES if p.parent.name in ("imagenet", "cifar", "tiny_imagenet", "shapes_cls")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CLASSIFIERS, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_the_points_of_a_classifier_meet(path):
     cfg = load(path)

@@ -1,5 +1,6 @@
 """Pictures of a run at work: there, not blank, and without effect on the training."""
 
+import pytest
 import torch
 from detectors import FASTER, SEMANTIC, batch, build, level
 from detectron2.engine import HookBase
@@ -8,6 +9,8 @@ from torch import nn
 from diffkd_d2.engine.pictures import PictureHook
 from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
+
+pytestmark = pytest.mark.slow
 
 
 class Seed(HookBase):

@@ -11,7 +11,12 @@ from diffkd_d2.engine.defaults import distill_defaults, train_defaults
 from diffkd_d2.engine.schema import Distill, Train, check_config
 from diffkd_d2.errors import UserError
 
-CONFIG = str(ROOT / "shapes/diffkd_retinanet_r18.py")
+ALONE, PAIR = (str(ROOT / f"shapes/{name}_retinanet_r18.py") for name in ("alone", "diffkd"))
+
+
+def load_with(override):
+    """Return the config of a pair where the override is about the pair, else that of the student alone."""
+    return load_config(PAIR if override.startswith(("model.points", "model.teacher")) else ALONE, [override])
 
 
 @pytest.mark.parametrize(
@@ -78,7 +83,7 @@ CONFIG = str(ROOT / "shapes/diffkd_retinanet_r18.py")
 )
 def test_wrong_type_or_range_is_named(override):
     with pytest.raises(UserError) as error:
-        load_config(CONFIG, [override])
+        load_with(override)
     key = override.partition("=")[0]
     assert f"{key} is " in str(error.value) and "expected" in str(error.value)
     assert "\n" not in str(error.value)
@@ -101,12 +106,12 @@ def test_wrong_type_or_range_is_named(override):
     ],
 )
 def test_a_right_value_stays_as_it_is(override, value):
-    assert OmegaConf.select(load_config(CONFIG, [override]), override.partition("=")[0]) == value
+    assert OmegaConf.select(load_with(override), override.partition("=")[0]) == value
 
 
 @pytest.fixture
 def cfg():
-    return load_config(CONFIG, [])
+    return load_config(PAIR, [])
 
 
 def test_all_faults_are_in_the_line(cfg):

@@ -190,6 +190,7 @@ PLACES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("config", [MASK, RETINANET])
 def test_every_method_trains_a_detector_or_refuses_it(name, config):
