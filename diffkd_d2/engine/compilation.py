@@ -35,6 +35,7 @@ def compile_distillers(points: Iterable[DistillPoint]) -> None:
     _require_compiler(any(p.is_cuda for point in points for p in point.parameters()))
     distillers = dict.fromkeys(point.distiller for point in points)
     dynamo.recompile_limit = max(dynamo.recompile_limit, GRAPHS * len(distillers))
+    dynamo.specialize_float = True  # weights and eps are constants; as symbols, torch would trace everything twice
     functorch.donated_buffer = False  # the gradient report runs several backward passes through one graph
     for distiller in distillers:
         distiller.compile(dynamic=True, options=OPTIONS)

@@ -21,9 +21,10 @@ SIZES = ((17, 20), (15, 23), (13, 22))
 
 @pytest.fixture(autouse=True)
 def fresh_compiler():
-    """Compile anew."""
+    """Compile anew, with the settings of `compile_distillers`."""
     torch._dynamo.reset()
     counters.clear()
+    compile_distillers([])
     yield
     torch._dynamo.reset()
 
