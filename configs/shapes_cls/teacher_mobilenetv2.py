@@ -16,5 +16,4 @@ model = L(DistilledModel)(
 optimizer.lr = 1e-3
 train.init_checkpoint = "torchvision://mobilenet_v2/IMAGENET1K_V1"
 train.max_iter = train.eval_period = train.checkpointer.period = 400
-train.amp.dtype = None  # bfloat16 slows depthwise convolutions on a CPU
 train.output_dir = "output/shapes_cls/teacher_mobilenetv2"

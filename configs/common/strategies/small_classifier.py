@@ -1,8 +1,7 @@
-"""Small classifiers: AdamW, a cosine schedule, bfloat16."""
+"""Small classifiers: AdamW and a cosine schedule."""
 
 from ..optim import AdamW as optimizer
 from ..schedule import cosine as lr_multiplier
 from ..train import distill, train
 
 optimizer.lr, optimizer.weight_decay = 2e-3, 5e-2
-train.amp.dtype = "bfloat16"
