@@ -1,0 +1,8 @@
+"""Config of `configs/bccd/diffkd_retinanet_r18.py` with the distiller of `diffkd_variants.py`; docs/results.md has the command."""
+
+from diffkd_variants import VariantDiffKD
+
+from ...configs.bccd.diffkd_retinanet_r18 import dataloader, distill, lr_multiplier, model, optimizer, train
+
+for point in model.points:
+    point.distiller._target_ = VariantDiffKD
