@@ -44,7 +44,7 @@ def test_the_page_has_the_tables(summary):
 def test_the_page_has_the_command(summary):
     _, content = summary
     # Shells and line ends aside.
-    words = set(re.sub(r"[\"'\\]", " ", PAGE).split())
+    words = set(re.sub(r"[\"'\\`()]", " ", PAGE).split())
     for arm in content["arms"].values():
         assert {*content["command"], *arm["words"]} - {"model.points=[]", "--method"} <= words
 
