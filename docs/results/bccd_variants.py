@@ -1,4 +1,4 @@
-"""Config of `configs/bccd/diffkd_retinanet_r18.py` with the distiller of `diffkd_variants.py`; docs/results.md has the command."""
+"""`configs/bccd/diffkd_retinanet_r18.py` with the distiller of `diffkd_variants.py`; docs/results.md has the command."""
 
 from diffkd_variants import VariantDiffKD
 
