@@ -1,4 +1,4 @@
-"""`configs/bccd/diffkd_retinanet_r18.py` with the distiller of `diffkd_variants.py`; docs/results.md has the command."""
+"""`configs/bccd/diffkd_retinanet_r18.py` with the distiller of `diffkd_variants.py`; see docs/results.md."""
 
 from diffkd_variants import VariantDiffKD
 

@@ -14,8 +14,8 @@ from diffkd_d2.distillers import DiffKD
 class VariantDiffKD(DiffKD):
     """DiffKD whose gamma is capped, or whose chain starts at a step that is measured.
 
-    A latent z at step t of the schedule, divided by sqrt(abar), is z plus noise of variance (1 - abar) / abar. The aligned
-    student is z plus an error, whose mean square is measured on the batch; its step is the one of equal variance.
+    A latent z at step t of the schedule, divided by sqrt(abar), is z plus noise of variance (1 - abar) / abar. The
+    aligned student is z plus an error, whose mean square is measured on the batch; its step has the same variance.
 
     Args:
         student_channels: as in DiffKD.
