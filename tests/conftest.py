@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 from quick_start import stop_servers
 
+# torch is imported by what needs it: pytest-xdist's first process, which runs no test, starts without it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the models are small, and two processes share two cores
-import torch
-
-from diffkd_d2.datasets.shapes import generate
-
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # diffusers is used for its arithmetic, not for its files
 
 REPO = Path(__file__).resolve().parents[1]
@@ -22,6 +19,8 @@ REPO = Path(__file__).resolve().parents[1]
 @pytest.fixture(autouse=True)
 def seeds() -> None:
     """Start each test from the same random state, so that none depends on what ran before it."""
+    import torch
+
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
@@ -51,6 +50,8 @@ def tiny_datasets(tmp_path_factory) -> Path:
 
 def write_shapes(root: Path, num_val: int) -> Path:
     """Write 16 training images and some to evaluate on, and claim that they are all; return the folder."""
+    from diffkd_d2.datasets.shapes import generate
+
     folder = generate(root, num_train=16, num_val=num_val)
     info = json.loads((folder / "info.json").read_text())
     (folder / "info.json").write_text(json.dumps(dict(info, num_train=2000, num_val=500)))

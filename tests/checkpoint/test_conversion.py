@@ -78,6 +78,7 @@ def test_torchvisions_mobilenet_in_timms(real_data, caplog):
             torch.testing.assert_close(features[stage], expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "regnety_002", "mobilenetv3_small_050"])
 def test_timms_own_files(name, tmp_path):
     network = with_statistics(timm.create_model(name))

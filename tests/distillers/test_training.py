@@ -12,11 +12,13 @@ from one_of_two import run_two, small_model
 from diffkd_d2 import distillers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_all_methods_of_a_family(family):
     train(family)
 
 
+@pytest.mark.slow
 # FCOS's own loss of boxes does not bear bfloat16 (fvcore's giou_loss).
 @pytest.mark.parametrize("family", [name for name in FAMILIES if name != "FCOS"])
 def test_all_methods_of_a_family_under_autocast(family):

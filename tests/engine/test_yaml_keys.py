@@ -164,6 +164,7 @@ def unchanged():
     return remember
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "key", [key for key in flat_keys(get_cfg()) if not key.startswith("MODEL") and key != "VERSION"]
 )

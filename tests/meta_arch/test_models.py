@@ -64,6 +64,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_same_model_twice(name):
     config, points = MODELS[name]

@@ -101,6 +101,7 @@ MODELS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_same_model_twice(name):
     if name == "vitdet":

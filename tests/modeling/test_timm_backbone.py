@@ -52,6 +52,7 @@ def on_backbone(name, options):
     return instantiate(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in NAMES), SWIN], ids=lambda x: str(x)[:20])
 def test_timm_student_of_another_family(name, options):
     train_two_steps(on_backbone(name, options), build(RETINANET), [level(p, 64, FPN) for p in ("p3", "p5")])
