@@ -7,9 +7,9 @@ from comparing import Compare
 
 
 @pytest.fixture(scope="session")
-def compare(small_datasets) -> Compare:
+def compare(tiny_datasets) -> Compare:
     """Return what calls compare.py."""
-    return Compare(small_datasets)
+    return Compare(tiny_datasets)
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ from quick_start import run_program
 
 
 @pytest.mark.slow
-def test_demo_writes_table_report_and_pictures(small_datasets, tmp_path):
+def test_demo_writes_table_report_and_pictures(tiny_datasets, tmp_path):
     out = tmp_path / "demo"
-    env = dict(os.environ, DETECTRON2_DATASETS=str(small_datasets), OMP_NUM_THREADS="1")
+    env = dict(os.environ, DETECTRON2_DATASETS=str(tiny_datasets), OMP_NUM_THREADS="1")
     run = run_program(["tools/demo.py", "--iterations", "3", "--output", str(out)], env)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     summary = json.loads((out / "compare.json").read_text())
