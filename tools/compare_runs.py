@@ -44,6 +44,11 @@ class Run:
         return f"{self.arm} {self.label}".strip()
 
     @property
+    def arguments(self) -> dict[str, Any]:
+        """What `words.json` records."""
+        return {"words": self.words, "threads": self.threads}
+
+    @property
     def results(self) -> Path:
         return self.folder / ("results_teacher.json" if "--eval-teacher" in self.words else "results.json")
 
@@ -58,11 +63,13 @@ class Run:
         Raises:
             UserError: if the folder holds something else.
         """
-        record, ours = self.folder / "words.json", {"words": self.words, "threads": self.threads}
+        record = self.folder / "words.json"
         if record.exists():
             made_by = json.loads(record.read_text())
-            if made_by != ours:
-                raise UserError(f"{self.folder} was made by {made_by}, not by {ours}: choose another --output")
+            if made_by != self.arguments:
+                raise UserError(
+                    f"{self.folder} was made by {made_by}, not by {self.arguments}: choose another --output"
+                )
             return True
         if self.folder.exists() and any(self.folder.iterdir()):
             raise UserError(f"{self.folder} holds files that compare.py did not make: choose another --output")
@@ -76,7 +83,7 @@ class Run:
         """
         if not self.check_folder():
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(self.folder / "words.json", {"words": self.words, "threads": self.threads})
+            write_json(self.folder / "words.json", self.arguments)
 
     def done(self) -> int:
         """Return the number of finished iterations."""

@@ -1,19 +1,19 @@
-"""compare.py whose runs and measurements are forks of its own: `forked_compare.py ARGUMENTS`.
+"""compare.py that forks its runs and measurements: `forked_compare.py ARGUMENTS`.
 
-A run keeps what it has of a process: its environment, output, exit code and lock. Saved are six seconds of imports.
+A fork has an environment, output, exit code and lock of its own, as a process has. It saves six seconds of imports.
 """
 
 import multiprocessing
 import os
-import runpy
 import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
-from quick_start import take_environment
+from quick_start import run_script, take_environment
 
 REPO = Path(__file__).resolve().parents[2]
 FORK = multiprocessing.get_context("fork")
@@ -23,7 +23,7 @@ class Fork:
     """A script in a fork of this process; it answers as `subprocess.Popen` does."""
 
     def __init__(self, command: list[str], env: dict[str, str], stdout: IO[bytes], **_: Any):
-        self.process = FORK.Process(target=run_script, args=(command[1:], env, stdout.fileno()))
+        self.process = FORK.Process(target=start_script, args=(command[1:], env, stdout.fileno()))
         self.process.start()
 
     def poll(self) -> int | None:
@@ -40,15 +40,14 @@ class Fork:
         return self.process.exitcode
 
 
-def run_script(words: list[str], env: dict[str, str], output: int) -> None:
+def start_script(words: list[str], env: dict[str, str], output: int) -> None:
     """Run a script with its arguments, as `python *words` in a session of its own."""
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for stream in (1, 2):
         os.dup2(output, stream)
     take_environment(env)
-    sys.argv, sys.path[0] = words, str(Path(words[0]).parent)
-    runpy.run_path(words[0], run_name="__main__")
+    run_script(words)
 
 
 def run(command: list[str], env: dict[str, str], **_: Any) -> subprocess.CompletedProcess:
@@ -65,7 +64,8 @@ def main() -> None:
     import compare
     import compare_runs
 
-    compare_runs.subprocess = type("forks", (), {**vars(subprocess), "Popen": Fork, "run": staticmethod(run)})
+    constants = dict(DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT)
+    compare_runs.subprocess = SimpleNamespace(Popen=Fork, run=run, **constants)
     compare.main()
 
 

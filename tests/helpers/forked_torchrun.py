@@ -3,18 +3,10 @@
 Agent, rendezvous and environment are torch's; what is saved are six seconds of imports in each process.
 """
 
-import runpy
 import sys
-from pathlib import Path
 
+from quick_start import run_script
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-
-def run_script(words: list[str]) -> None:
-    """Run a script with its arguments, as `python *words`."""
-    sys.argv = words
-    sys.path[0] = str(Path(words[0]).resolve().parent)
-    runpy.run_path(words[0], run_name="__main__")
 
 
 def main() -> None:

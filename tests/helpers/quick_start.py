@@ -136,12 +136,17 @@ def serve() -> None:
                 os.dup2(os.open(path, flags), number)
             os.chdir(cwd)
             take_environment(env)
-            sys.argv = words
-            sys.path[0] = str(Path(words[0]).resolve().parent)
-            runpy.run_path(words[0], run_name="__main__")
+            run_script(words)
             sys.exit()
         print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def run_script(words: list[str]) -> None:
+    """Run a script with its arguments in this process, as `python *words`."""
+    sys.argv = words
+    sys.path[0] = str(Path(words[0]).resolve().parent)
+    runpy.run_path(words[0], run_name="__main__")
 
 
 def take_environment(env: dict[str, str]) -> None:

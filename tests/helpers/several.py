@@ -40,7 +40,7 @@ def main() -> None:
     torch.manual_seed(0)
     same_noise()
     cfg.model.teacher = cfg.model.teacher.model  # untrained: its numbers do not matter here
-    # In float64: rounding differs with the size of a batch, and float32 takes a ReLU to its other side by it.
+    # In float64: rounding depends on the size of a batch, and in float32 that can flip a ReLU.
     model = instantiate(cfg.model)
     without_batch_norm(model)
     model.double()
