@@ -52,11 +52,10 @@ from diffkd_d2.modeling.fold import fold_frozen_norms
 
 def do_train(args: Namespace, cfg: DictConfig) -> None:
     """Train the student and evaluate it at the end."""
-    output_dir = Path(cfg.train.output_dir)
-    main, distill = comm.is_main_process(), cfg.distill
+    train, distill, output_dir = cfg.train, cfg.distill, Path(cfg.train.output_dir)
     window = (distill.start_iter, distill.warmup_iters, distill.stop_iter)
-    seed = cfg.train.seed if cfg.train.seed >= 0 else comm.shared_random_seed()
-    model = build(cfg.model, "model").to(cfg.train.device)
+    seed = train.seed if train.seed >= 0 else comm.shared_random_seed()
+    model = build(cfg.model, "model").to(train.device)
     learning_rate = scale_learning_rate(cfg)
     optimizer = build_optimizer(cfg, model)
     lr_multiplier = build(cfg.lr_multiplier, "lr_multiplier")
@@ -67,55 +66,52 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     log_parameters(model, optimizer)
     log_recipe(cfg, learning_rate, loader, model, lr_multiplier)
     checked = preflight(cfg, model, loader, test_sets)
-    if cfg.train.compile:
+    if train.compile:
         compile_distillers(model.points)
 
     trainer = Trainer(
-        create_ddp_model(model, **cfg.train.ddp, **({"device_ids": None} if cfg.train.device == "cpu" else {})),
+        create_ddp_model(model, **train.ddp, **({"device_ids": None} if train.device == "cpu" else {})),
         checked.batches,
         optimizer,
-        amp=cfg.train.amp.dtype,
+        amp=train.amp.dtype,
         clip_modules=[model.student, model.points],
-        **{name: cfg.train[name] for name in ("clip_norm", "accumulate", "max_skipped", "drop_distill")},
+        **{name: train[name] for name in ("clip_norm", "accumulate", "max_skipped", "drop_distill")},
     )
-    decay = cfg.train.ema_decay
+    decay = train.ema_decay
     averaging = None if decay is None else AverageHook(model.student, decay, output_dir / "model_ema.pth")
     run = Run(output_dir, [point.name for point in model.points], run_settings(cfg, lr_multiplier, model))
     parts = dict(run=run, distillers=model.points, trainer=trainer, classes=checked.classes)
     parts |= {"ema": averaging.average} if averaging else {}
-    # A dry run leaves the folder as it is.
-    save_to_disk = False if args.dry_run else None
-    checkpointer = Checkpointer(model.student, cfg.train.output_dir, save_to_disk=save_to_disk, **parts)
+    writes = comm.is_main_process() and not args.dry_run  # a dry run leaves the folder as it is
+    checkpointer = Checkpointer(model.student, train.output_dir, save_to_disk=writes, **parts)
 
     def evaluate_student() -> dict:
         return evaluate_with_average(model.student, test_sets, averaging.average.module if averaging else None)
 
-    eval_hook = EvalHook(cfg.train.eval_period, evaluate_student, output_dir)
-    writers = build_writers(cfg.train.output_dir, cfg.train.max_iter) if main and not args.dry_run else []
-    writer_hooks = [hooks.PeriodicWriter(writers, period=cfg.train.log_period)] if main else []
-    report = GradientReportHook(model, distill.start_iter, distill.weight)
-    balance = BalanceHook(model, distill.balance, distill.start_iter) if distill.get("balance") else None
-    precise_bn = None
-    if cfg.train.precise_bn:
-        batches_anew = build_loader(cfg.dataloader.train)
-        precise_bn = PreciseBN(cfg.train.eval_period, model.student, batches_anew, cfg.train.precise_bn)
+    eval_hook = EvalHook(train.eval_period, evaluate_student, output_dir)
+    writers = build_writers(train.output_dir, train.max_iter) if writes else []
+    writer_hook = hooks.PeriodicWriter(writers, period=train.log_period)
     trainer.register_hooks(
         [
-            PositionHook(loader, seed, cfg.train.accumulate),
+            PositionHook(loader, seed, train.accumulate),
             hooks.IterationTimer(),
             hooks.LRScheduler(scheduler=lr_multiplier),
-            DistillHook(model, *window, distill.weight, cfg.train.log_period),
-            balance or report,
-            precise_bn,
+            DistillHook(model, *window, distill.weight, train.log_period),
+            GradientReportHook(model, distill.start_iter, distill.weight)
+            if distill.get("balance") is None
+            else BalanceHook(model, distill.balance, distill.start_iter),
+            PreciseBN(train.eval_period, model.student, build_loader(cfg.dataloader.train), train.precise_bn)
+            if train.precise_bn
+            else None,
             NormalizerHook(model.student),
             averaging,
-            PictureHook(model, cfg.train.picture_period, checked.classes.names.get("things", [])),
-            PeriodicCheckpointer(checkpointer, **cfg.train.checkpointer) if main else None,
-            PreemptionHook(checkpointer, cfg.train.device),
+            PictureHook(model, train.picture_period, checked.classes.names.get("things", [])),
+            PeriodicCheckpointer(checkpointer, **train.checkpointer) if comm.is_main_process() else None,
+            PreemptionHook(checkpointer, train.device),
             # Hooks after the checkpoint; MetricsHook replays them on resume.
             eval_hook,
-            *writer_hooks,
-            MetricsHook(cfg.train.output_dir, writers, eval_hook, writer_hooks),
+            writer_hook,
+            MetricsHook(train.output_dir, writers, eval_hook, writer_hook),
         ]
     )
     start_iter = load_weights(cfg, model, checkpointer, trainer, resume=args.resume)
@@ -127,13 +123,13 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     if start_iter == 0:
         start_folder(cfg, args.resume)
     try:
-        trainer.train(start_iter, cfg.train.max_iter)
+        trainer.train(start_iter, train.max_iter)
     except TooManySkippedError:
         checkpointer.save(f"model_{trainer.iter:07d}", iteration=trainer.iter)
         raise
     if test_sets:
         write_results(output_dir / "results.json", eval_hook.results)
-    if main and model.points:
+    if model.points and comm.is_main_process():
         report_teacher_reached(eval_hook.results, output_dir)
 
 

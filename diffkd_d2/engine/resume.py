@@ -102,15 +102,13 @@ class MetricsHook(HookBase):
         output_dir: folder of `metrics.json`.
         writers: writers of this process; empty outside the main process.
         eval_hook: the evaluation, which follows the checkpoint in an iteration.
-        writer_hooks: the hooks that write after it.
+        writer_hook: the hook that writes after it.
     """
 
-    def __init__(
-        self, output_dir: str, writers: Sequence[Any], eval_hook: EvalHook, writer_hooks: Sequence[HookBase] = ()
-    ):
+    def __init__(self, output_dir: str, writers: Sequence[Any], eval_hook: EvalHook, writer_hook: HookBase):
         self.path = Path(output_dir) / "metrics.json"
         self.json_writer = next((w for w in writers if isinstance(w, JSONWriter)), None)
-        self.eval_hook, self.writer_hooks = eval_hook, writer_hooks
+        self.eval_hook, self.writer_hook = eval_hook, writer_hook
         self._loaded: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -149,8 +147,7 @@ class MetricsHook(HookBase):
             self.json_writer._last_write = state["written"]
             cut_metrics(self.path, state["written"])
         self.eval_hook.finish_iteration()
-        for hook in self.writer_hooks:
-            hook.after_step()
+        self.writer_hook.after_step()
         self.trainer.iter = storage.iter = start
         self._loaded = None
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from detectron2.engine import TrainerBase
+from detectron2.engine import TrainerBase, hooks
 from harness import REPO, command, finish, start, started_from
 
 from diffkd_d2.engine.evaluation import EvalHook
@@ -42,7 +42,8 @@ class Loop(TrainerBase):
 
 def test_the_storage_is_bounded(tmp_path):
     loop = Loop()
-    loop.register_hooks([MetricsHook(str(tmp_path), [], EvalHook(0, dict, tmp_path))])
+    metrics_hook = MetricsHook(str(tmp_path), [], EvalHook(0, dict, tmp_path), hooks.PeriodicWriter([]))
+    loop.register_hooks([metrics_hook])
     loop.train(0, 1500)
     history = loop.storage.history("loss")
     assert len(history.values()) == 1000 and history.median(20) == 1489.5 and history.global_avg() == 749.5

@@ -36,7 +36,7 @@ def diffkd_points(
 
 
 def feature_points(levels, distiller, weight=1.0):
-    """Return mimic at the same places."""
+    """Return a point with a copy of `distiller` on each level."""
     return [
         L(DistillPoint)(
             student="backbone", teacher="backbone", key=level, weight=weight, distiller=copy.deepcopy(distiller)
