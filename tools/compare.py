@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compare_arms import ALONE, LONGER, Arm, load_arm, parse_arms, predictions_kept
+from compare_arms import ALONE, LONGER, Arm, load_arm, parse_arms, predictions_kept, refuse_own_words
 from compare_results import summarise
 from compare_runs import Run, measure_cost, run_all, seconds_per_iteration
 from compare_table import write_tables
@@ -47,14 +47,12 @@ def parse_command_line(words: list[str]) -> tuple[argparse.Namespace, list[str]]
         args.seeds = sorted({int(seed) for seed in args.seeds.split(",")})
     except ValueError:
         raise UserError(f"--seeds is '{args.seeds}', expected whole numbers such as 1,2,3") from None
-    if min(args.seeds) < 0 or args.jobs < 1 or args.threads < 1:
-        raise UserError("seeds are at least 0, --jobs and --threads at least 1")
-    for word in ("--resume", "--eval-only", "--eval-teacher"):
-        if word in rest:
-            raise UserError(f"{word} is not for compare.py, which resumes and evaluates by itself")
-    for word in rest:
-        if word.lstrip("+").startswith(("train.seed=", "train.output_dir=")):
-            raise UserError(f"{word}: compare.py sets it itself, by --seeds and --output")
+    for name, value, least in (("seeds", min(args.seeds), 0), ("jobs", args.jobs, 1), ("threads", args.threads, 1)):
+        if value < least:
+            raise UserError(f"--{name}: {value} is below {least}")
+    if args.output.exists() and not args.output.is_dir():
+        raise UserError(f"--output: {args.output} is not a folder")
+    refuse_own_words(rest)
     return args, rest
 
 
@@ -64,6 +62,8 @@ def plan(arm: Arm, shared: list[str], args: argparse.Namespace) -> list[Run]:
     cfg = load_arm(words)
     if not (cfg.dataloader.get("test") and cfg.dataloader.get("evaluator")):
         raise UserError(f"arm {arm.name} has no test set and evaluator, so there is nothing to compare")
+    if "--method" in arm.words and not cfg.model.get("teacher"):
+        raise UserError(f"arm {arm.name} would be the student alone: the config has no teacher; name one by --teacher")
     runs = []
     for seed in args.seeds:
         folder = args.output / arm.name / f"seed_{seed}"
@@ -93,10 +93,11 @@ def longer_arm(arms: list[Arm], shared: list[str], args: argparse.Namespace) -> 
     path = args.output / LONGER / "iterations.json"
     words = next(arm for arm in arms if arm.name == ALONE).words
     if not path.exists():
-        seconds = {arm.name: seconds_per_iteration(args.output / arm.name, args.seeds) for arm in arms}
+        lengths = {arm.name: load_arm([*shared, *arm.words]).train.max_iter for arm in arms}
+        seconds = {name: n * seconds_per_iteration(args.output / name, args.seeds) for name, n in lengths.items()}
         costliest = max(seconds, key=lambda name: seconds[name])
         ratio = seconds[costliest] / seconds[ALONE]
-        iterations = round(load_arm([*shared, *words]).train.max_iter * ratio)
+        iterations = round(lengths[ALONE] * ratio)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"iterations": iterations, "as_long_as": costliest, "ratio": ratio}) + "\n")
     return Arm(LONGER, (*words, f"train.max_iter={json.loads(path.read_text())['iterations']}"))

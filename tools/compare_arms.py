@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from diffkd_d2.engine.pair import configure
 from diffkd_d2.errors import UserError
 
 ALONE, MIMIC, LONGER = "alone", "mimic", "alone-longer"
-_RESERVED = ("teacher",)
+# compare.py gives these to every run itself, so no command line of an arm may.
+_OURS = ("train.seed=", "train.output_dir=")
+_OURS_IN_YAML = ("SEED", "OUTPUT_DIR")
+_NOT_TRAINING = ("--resume", "--eval-only", "--eval-teacher", "--dry-run")
 
 
 @dataclass(frozen=True)
@@ -31,21 +35,39 @@ def parse_arms(methods: str, own: list[str]) -> list[Arm]:
     """Return the arms that `--methods a,b` and `--arm NAME=OVERRIDES` name, in this order.
 
     Raises:
-        UserError: if there is none, a name repeats or cannot be a folder's, or an `--arm` is no NAME=OVERRIDES.
+        UserError: if there is none, a name repeats, is reserved or cannot be a folder's, or an `--arm` is not
+            NAME=OVERRIDES.
     """
     arms = [Arm(name, _words_of_method(name)) for name in filter(None, map(str.strip, methods.split(",")))]
     for text in own:
         name, equals, overrides = text.partition("=")
         if not equals:
             raise UserError(f"--arm '{text}' is not of the form NAME=OVERRIDES; NAME= is the config as it is")
-        arms.append(Arm(name, tuple(shlex.split(overrides))))
+        if name in (ALONE, LONGER, "teacher"):
+            raise UserError(f"--arm '{text}': the name {name} has a meaning of its own here, choose another")
+        try:
+            arms.append(Arm(name, tuple(shlex.split(overrides))))
+        except ValueError as error:
+            raise UserError(f"--arm '{text}': {error}") from error
+        refuse_own_words(arms[-1].words)
     names = [arm.name for arm in arms]
     if not arms:
         raise UserError("nothing to compare: name --methods or --arm")
     for name in names:
-        if names.count(name) > 1 or name in _RESERVED or not re.fullmatch(r"[\w][\w.+-]*", name):
-            raise UserError(f"'{name}' cannot be an arm: names differ, are no '{_RESERVED[0]}', and name a folder")
+        if names.count(name) > 1:
+            raise UserError(f"two arms have the name '{name}'")
+        if not re.fullmatch(r"[\w][\w.+-]*", name):
+            raise UserError(f"an arm's results are in a folder of its name, which '{name}' cannot be")
     return arms
+
+
+def refuse_own_words(words: Sequence[str]) -> None:
+    """Raise UserError if words of train_net.py's command line are what compare.py decides itself."""
+    for word in words:
+        if word in _NOT_TRAINING:
+            raise UserError(f"{word} is not for compare.py, which trains, resumes and evaluates by itself")
+        if word.lstrip("+").startswith(_OURS) or word in _OURS_IN_YAML:
+            raise UserError(f"{word}: compare.py sets it itself, by --seeds and --output")
 
 
 def _words_of_method(name: str) -> tuple[str, ...]:

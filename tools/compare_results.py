@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from compare_arms import ALONE, LONGER, MIMIC, Arm, choose_last_test_set, evaluator_nodes, keeps_predictions, load_arm
-from compare_runs import read_cost, seconds_per_iteration
+from compare_runs import read_cost, read_json, seconds_per_iteration
 from detectron2.evaluation import COCOEvaluator
 from intervals import draw_images, percentile_interval, resampled_ap, t_interval
 
@@ -38,7 +38,7 @@ def _kind(task: str) -> str:
 def read_tasks(path: Path) -> dict[str, dict[str, float | None]]:
     """Return task -> metric -> value of a results.json; of several test sets the task is `<set>/<task>`."""
     tasks: dict[str, dict[str, float | None]] = {}
-    for name, content in json.loads(path.read_text()).items():
+    for name, content in read_json(path).items():
         if any(isinstance(value, dict) for value in content.values()):
             tasks |= {f"{name}/{task}": metrics for task, metrics in content.items()}
         else:

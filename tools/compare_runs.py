@@ -65,7 +65,7 @@ class Run:
         """
         record = self.folder / "words.json"
         if record.exists():
-            made_by = json.loads(record.read_text())
+            made_by = read_json(record)
             if made_by != self.arguments:
                 raise UserError(
                     f"{self.folder} was made by {made_by}, not by {self.arguments}: choose another --output"
@@ -201,7 +201,7 @@ def measure_cost(folder: Path, words: list[str], threads: int) -> None:
         UserError: if the arm cannot be built.
     """
     path, record, ours = folder / "cost.json", folder / "cost_words.json", {"words": words, "threads": threads}
-    if path.exists() and record.exists() and json.loads(record.read_text()) == ours:
+    if path.exists() and record.exists() and read_json(record) == ours:
         return
     folder.mkdir(parents=True, exist_ok=True)
     print(f"measuring a step of {folder.name}", flush=True)
@@ -222,19 +222,38 @@ def write_json(path: Path, content: Any) -> None:
     partial.replace(path)
 
 
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        UserError: if it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+
+
 def read_cost(folder: Path) -> dict[str, Any]:
     """Return what `measure_cost` found for the arm in `folder`."""
-    return json.loads((folder / "cost.json").read_text())
+    return read_json(folder / "cost.json")
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the complete lines of a metrics.json that may still be written."""
-    path, lines = folder / "metrics.json", []
-    for text in path.read_text().splitlines() if path.exists() else ():
+    """Return the complete lines of a metrics.json that may still be written.
+
+    Raises:
+        UserError: if a line is damaged that is not the last.
+    """
+    path = folder / "metrics.json"
+    texts = path.read_text(errors="replace").splitlines() if path.exists() else []
+    lines: list[dict[str, Any]] = []
+    for number, text in enumerate(texts, start=1):
         try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break  # the last line, half written
+            lines.append(dict(json.loads(text)))
+        except (ValueError, TypeError) as error:
+            if number < len(texts):
+                raise UserError(f"{path} is damaged in line {number}: {error}") from error
     return lines
 
 

@@ -30,10 +30,10 @@ from omegaconf import DictConfig
 from report_curves import distillation_figures, parts_figure, training_figure
 from report_features import class_scores, feature_parts
 from report_pictures import class_picture, detection_picture, label_picture
-from report_runs import Group, Member, read_group, results_table
+from report_runs import Group, Member, read_group, require_same_test_data, results_table
 
 from diffkd_d2.engine.evaluators import instantiate_evaluator
-from diffkd_d2.errors import one_line_errors
+from diffkd_d2.errors import UserError, one_line_errors
 
 DPI = 110
 
@@ -87,6 +87,8 @@ def sections_of(group: Group) -> list[Section]:
         result.pictures = [picture(f"{task} by size and class", f, "Dots are seeds.") for task, f in figures if f]
     else:
         result.tables = [results_table(member) for member in group.members]
+        if not (group.folder / "results.json").exists():
+            result.text = "There is no results.json: the run has not finished."
     curves = Section("Training", "Values are what Detectron2 logs: medians over the last 20 iterations.")
     curves.text += " One seed of each arm." if group.summary else ""
     curves.pictures.append(picture("Task loss and learning rate", training_figure(group.members)))
@@ -109,6 +111,8 @@ def predictions(group: Group) -> list[Picture]:
         return []
     folders = {"teacher": group.teacher, **{m.name: m.folder for m in members}}
     cfg = load_arm(members[-1].words)
+    if not group.summary:
+        require_same_test_data(members[-1].folder, cfg)
     choose_last_test_set(cfg)
     found = []
     for node in evaluator_nodes(cfg).values():
@@ -169,6 +173,8 @@ def main() -> None:
     args, words = parser.parse_known_args()
     path = args.html or args.outputs[0] / "report.html"
     with one_line_errors():
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise UserError(f"--html: {path} cannot be written, or its folder is not there")
         write_report(path, [read_group(folder.resolve(), words) for folder in args.outputs], args.pictures)
     print(f"written to {path}")
 

@@ -1,15 +1,17 @@
 """Read the runs of a report: comparisons of compare.py and single output folders of train_net.py."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from compare_results import read_tasks
-from compare_runs import read_metrics
+from compare_runs import read_json, read_metrics
 from compare_table import Table, number
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from diffkd_d2.data.loaders import dataset_names
 from diffkd_d2.errors import UserError
 
 _GRADIENTS = re.compile(r"gradient norms in the student\b.* at iteration (\d+)")
@@ -52,7 +54,9 @@ def read_group(folder: Path, words: list[str]) -> Group:
         UserError: if it is neither.
     """
     if (folder / "compare.json").exists():
-        summary = json.loads((folder / "compare.json").read_text())
+        summary = read_json(folder / "compare.json")
+        if not {"seeds", "arms", "command", "headline"} <= set(summary):
+            raise UserError(f"{folder / 'compare.json'} is not what compare.py writes")
         seed = summary["seeds"][0]
         members = [
             Member(name, folder / name / f"seed_{seed}", [*summary["command"], *arm["words"], f"train.seed={seed}"])
@@ -62,6 +66,32 @@ def read_group(folder: Path, words: list[str]) -> Group:
     if (folder / "metrics.json").exists():
         return Group(folder, None, [Member(f"{folder.parent.name}/{folder.name}", folder, words)])
     raise UserError(f"{folder} holds neither compare.json nor metrics.json")
+
+
+def require_same_test_data(folder: Path, cfg: DictConfig) -> None:
+    """Compare the names of a config's test sets with those in the `config.yaml` of a run.
+
+    Raises:
+        UserError: if they differ, so that the run's predictions are of other images.
+    """
+    path = folder / "config.yaml"
+    if not path.exists():
+        return
+    of_run, given = (_test_sets(node) for node in (yaml.load(path.read_text(), _PlainLoader), cfg))
+    if of_run != given:
+        raise UserError(f"{folder} was evaluated on {', '.join(of_run)}; --config-file has {', '.join(given)}")
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Read a config.yaml without building the objects in it."""
+
+
+_PlainLoader.add_multi_constructor("", lambda loader, suffix, node: None)
+
+
+def _test_sets(cfg: Any) -> list[str]:
+    nodes: Any = OmegaConf.select(OmegaConf.create(cfg), "dataloader.test") or []
+    return [name for node in (nodes if isinstance(nodes, ListConfig) else [nodes]) for name in dataset_names(node)]
 
 
 def results_table(member: Member) -> Table:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from compare import plan, plan_teacher
+from compare import longer_arm, parse_command_line, plan, plan_teacher
 from compare_arms import choose_last_test_set, load_arm, parse_arms
 from compare_results import headline, predictions_of, read_results, read_tasks
 from compare_runs import Run, environment_of
@@ -121,9 +121,17 @@ def test_killed_three_times(compare, comparison, tmp_path):
     [
         ("", [], "nothing to compare"),
         ("alone", ["strong"], "NAME=OVERRIDES"),
-        ("alone,alone", [], "cannot be an arm"),
-        ("alone", ["../up="], "cannot be an arm"),
-        ("alone", ["teacher="], "cannot be an arm"),
+        ("alone,alone", [], "two arms have the name 'alone'"),
+        ("alone", ["../up="], "'../up' cannot be"),
+        ("alone", ["teacher="], "teacher has a meaning of its own"),
+        ("", ["alone="], "alone has a meaning of its own"),
+        ("alone", ["alone-longer=train.max_iter=9"], "alone-longer has a meaning of its own"),
+        ("alone", ["x=distill.weight='5"], "x=distill.weight='5': No closing quotation"),
+        ("alone", ["x=train.seed=3"], "train.seed=3: compare.py sets it itself"),
+        ("alone", ["x=+train.output_dir=o"], "compare.py sets it itself"),
+        ("alone", ["x=SEED 3"], "SEED: compare.py sets it itself"),
+        ("alone", ["x=--dry-run"], "--dry-run is not for compare.py"),
+        ("alone", ["x=--resume"], "--resume is not for compare.py"),
     ],
 )
 def test_invalid_arms_are_refused(methods, own, line):
@@ -156,6 +164,40 @@ def test_the_teacher_does_not_depend_on_the_arms(tmp_path):
     assert words(arms, alone) == [["--config-file", alone, *teacher.split(), "--eval-teacher"]]
 
 
+def test_the_longer_arm_takes_as_long_as_the_costliest_run(tmp_path):
+    config = ["--config-file", "configs/shapes/diffkd_retinanet_r18.py", "train.max_iter=1000"]
+    arms = parse_arms("alone", ["slow=train.clip_norm=1", "long=train.max_iter=3000"])
+    for name, seconds in (("alone", 1.0), ("slow", 2.0), ("long", 1.1)):
+        (tmp_path / name / "seed_1").mkdir(parents=True)
+        (tmp_path / name / "seed_1" / "metrics.json").write_text(json.dumps({"time": seconds}) + "\n")
+    args = SimpleNamespace(output=tmp_path, seeds=[1])
+    assert longer_arm(arms, config, args).words == ("model.points=[]", "train.max_iter=3300")
+    assert json.loads((tmp_path / "alone-longer" / "iterations.json").read_text())["as_long_as"] == "long"
+
+
+def test_damaged_records_are_named(tmp_path):
+    run = Run("a", "seed 1", tmp_path / "a", [], [], 1, 1)
+    run.claim()
+    (run.folder / "words.json").write_text("{")
+    with pytest.raises(UserError, match=r"words\.json is damaged"):
+        run.check_folder()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--seeds", "-1"], "--seeds: -1 is below 0"),
+        (["--jobs", "0"], "--jobs: 0 is below 1"),
+        (["SEED", "5"], "SEED: compare.py sets it itself"),
+        (["--dry-run"], "--dry-run is not for compare.py"),
+        (["--output", __file__], "test_compare.py is not a folder"),
+    ],
+)
+def test_invalid_words_are_refused(words, line):
+    with pytest.raises(UserError, match=line):
+        parse_command_line(words)
+
+
 def test_the_baseline_of_a_pair_by_flags_keeps_its_teacher():
     flags = ["--config-file", "configs/shapes/alone_retinanet_r18.py", "--teacher-weights", "x.pth"]
     flags += ["--teacher", "configs/shapes/teacher_retinanet_r50.py", "distill.levels=[p3]"]
@@ -169,6 +211,13 @@ def test_the_last_of_several_test_sets_is_kept():
     cfg = OmegaConf.create(dict(dataloader=listed))
     assert choose_last_test_set(cfg) == "b/"
     assert cfg.dataloader == dict(test=dict(dataset_name="b"), evaluator=dict(x=2))
+
+
+def test_a_method_without_a_teacher_is_refused(tmp_path):
+    args = SimpleNamespace(output=tmp_path, seeds=[1], threads=1)
+    for arm in parse_arms("mimic", ["x=--method pkd"]):
+        with pytest.raises(UserError, match=f"arm {arm.name} would be the student alone"):
+            plan(arm, ["--config-file", "configs/shapes/alone_retinanet_r18.py"], args)
 
 
 def test_a_config_without_test_set_is_refused(tmp_path):

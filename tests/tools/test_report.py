@@ -10,13 +10,15 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from compare_runs import read_metrics
 from compare_table import parts_of, tables
 from comparing import CONFIG, TINY
+from omegaconf import OmegaConf
 from PIL import Image
 from quick_start import run_program
 from report_curves import distill_losses, task_loss
 from report_pictures import match, read_labels
-from report_runs import gradient_ratios, read_group
+from report_runs import gradient_ratios, read_group, require_same_test_data
 
 from diffkd_d2.errors import UserError
 
@@ -94,6 +96,36 @@ def test_report_of_a_single_run(compare, comparison, tmp_path):
 def test_a_folder_of_something_else_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"neither compare\.json nor metrics\.json"):
         read_group(tmp_path, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("compare.json", b"{", r"compare\.json is damaged"),
+        ("compare.json", b"{}", r"compare\.json is not what compare\.py writes"),
+        ("metrics.json", b"[1, 2]\n{}\n", r"metrics\.json is damaged in line 1"),
+        ("metrics.json", b'{"iteration": 1}\n\x80\n{"iteration": 3}\n', r"metrics\.json is damaged in line 2"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, name, content, line):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=line):
+        read_metrics(read_group(tmp_path, []).folder)
+
+
+def test_the_last_line_may_be_half_written(tmp_path):
+    (tmp_path / "metrics.json").write_bytes(b'{"iteration": 1}\n{"iterat')
+    assert read_metrics(tmp_path) == [{"iteration": 1}]
+
+
+def test_other_test_data_than_the_runs_is_refused(tmp_path):
+    config = "dataloader: {test: {dataset: {names: bccd_val}}, x: !!python/object/new:os.system [exit]}"
+    (tmp_path / "config.yaml").write_text(config)
+    cfg = OmegaConf.create(dict(dataloader=dict(test=[dict(dataset=dict(names="bccd_val"))])))
+    require_same_test_data(tmp_path, cfg)
+    cfg.dataloader.test[0].dataset.names = ["shapes_val"]
+    with pytest.raises(UserError, match="was evaluated on bccd_val; --config-file has shapes_val"):
+        require_same_test_data(tmp_path, cfg)
 
 
 def test_gradient_ratios_are_those_of_the_log(tmp_path: Path):
