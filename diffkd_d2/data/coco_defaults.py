@@ -77,11 +77,12 @@ def warn_of_contradictions(data: Json, file: str) -> None:
     annotations = data.get("annotations", [])
     corners = sum(_area_is_of_corners(a) for a in annotations)
     if corners:
+        many = 10 * corners > len(annotations)
+        advice = "'bbox' must be x, y, width, height" if many else "so few may be chance"
         _log_once(
             f"{file}: 'area' does not fit the box in {corners} of {len(annotations)} annotations, but fits it as "
-            "x0 y0 x1 y1: 'bbox' must be x, y, width, height",
-            # A few fit by chance, such as 11 of 8,611 in `shapes`.
-            logging.WARNING if 10 * corners > len(annotations) else logging.INFO,
+            f"x0 y0 x1 y1: {advice}",
+            logging.WARNING if many else logging.INFO,
         )
     larger = sum(_area_is_larger(a) for a in annotations)
     if larger:

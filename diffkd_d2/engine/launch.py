@@ -27,12 +27,12 @@ def check_gpus(wanted: int, machines: int = 1) -> None:
     """Check `--num-gpus` before any process is started; without a GPU, 1 means the CPU.
 
     Raises:
-        UserError: if more GPUs are asked for than there are, or several machines without GPUs.
+        UserError: if fewer than 0 or more GPUs are asked for than there are, or several machines without GPUs.
     """
     available = torch.cuda.device_count()
     if machines > 1 and not available:
         raise UserError("--num-machines needs GPUs; without them use torchrun --nnodes")
-    if wanted > max(available, 1):
+    if not 0 <= wanted <= max(available, 1):
         raise UserError(f"--num-gpus {wanted}, but this machine has {available}")
 
 

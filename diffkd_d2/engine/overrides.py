@@ -35,6 +35,9 @@ def apply_overrides(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         require_data(override)
         if not key.startswith("+"):
             _require_key(cfg, key)
+        elif key.startswith("+model.points.") and isinstance(OmegaConf.select(cfg, "model.points"), ListConfig):
+            if not key.split(".")[2].isdigit():
+                raise UserError(f"override '{override}' goes with --method; here model.points is a list: name a point")
     try:
         for override in overrides:
             key, _, value = override.removeprefix("+").partition("=")
@@ -89,6 +92,8 @@ def _require_key(cfg: DictConfig, key: str) -> None:
                     f"the config has no key '{key}': {prefix} is chosen by the models, and its options are "
                     f"{', '.join(names)}, and +{prefix}.OPTION for one of the distiller's; the log shows the list"
                 )
+            if isinstance(node, ListConfig):
+                raise UserError(f"the config has no key '{key}': {prefix} is a list of {len(node)}, numbered from 0")
             raise UserError(f"the config has no key '{key}'{nearest('.'.join(parts[: i + 1]), names)}")
 
 

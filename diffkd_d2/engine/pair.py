@@ -26,7 +26,8 @@ DEFAULT_METHOD = "diffkd"
 # What an override of ours begins with.
 _OURS = re.compile(r"\+?(model|dataloader|optimizer|lr_multiplier|train|distill)(\.\w+)*=")
 
-# Of these, what concerns points alone.
+# Of these, what concerns distillation alone, and what no config without points can hold.
+_OF_DISTILLATION = re.compile(r"\+?(model\.points|distill)\b")
 _OF_POINTS = re.compile(r"\+?(model\.points|distill\.where|distill\.levels)\b")
 
 
@@ -36,8 +37,12 @@ def configure(args: Namespace) -> DictConfig:
     Overrides such as `SOLVER.MAX_ITER 90000` change the YAML config; `key=value` overrides are applied last.
 
     Raises:
-        UserError: if a file, name or key does not exist, or a value does not fit.
+        UserError: if a file, name or key does not exist, a value does not fit, or flags exclude each other.
     """
+    actions = ("eval_only", "eval_teacher", "dry_run")
+    given = [f"--{name.replace('_', '-')}" for name in actions if getattr(args, name)]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} exclude each other")
     capitals, ours = split_overrides(args.opts)
     if is_yaml(args.config_file):
         cfg = from_project(args.config_file, args.project, capitals)
@@ -53,17 +58,23 @@ def configure(args: Namespace) -> DictConfig:
     elif args.teacher_weights:
         raise UserError("--teacher-weights needs --teacher, the config of the model that the weights are of")
     _choose_method(cfg, args.method)
+    used = ours
     if args.method == ALONE or (not cfg.model.get("teacher") and (args.method or is_yaml(args.config_file))):
-        ours = _without_options_of_points(cfg, ours)
-    return finish(apply_overrides(cfg, ours))
+        # So that the baseline takes a method's command line.
+        used = [override for override in ours if not _OF_POINTS.match(override)]
+    cfg = finish(apply_overrides(cfg, used))
+    _note_what_is_unused(cfg, args.method, ours)
+    return cfg
 
 
-def _without_options_of_points(cfg: DictConfig, overrides: list[str]) -> list[str]:
-    """Leave out what concerns points alone, so that the baseline takes a method's command line; note it for the log."""
-    left_out = [override for override in overrides if _OF_POINTS.match(override)]
-    if left_out:
-        cfg.notes = [*cfg.get("notes", []), f"{', '.join(left_out)}: no effect, because the student trains alone"]
-    return [override for override in overrides if override not in left_out]
+def _note_what_is_unused(cfg: DictConfig, method: str | None, overrides: list[str]) -> None:
+    """Where the student trains alone, note for the log what of the command line then has no effect."""
+    if cfg.model.get("teacher") and cfg.model.points:
+        return
+    unused = [f"--method {method}"] if method not in (None, ALONE) else []
+    unused += [o for o in overrides if _OF_DISTILLATION.match(o) and not o.startswith("model.points=[]")]
+    if unused:
+        cfg.notes = [*cfg.get("notes", []), f"{', '.join(unused)}: no effect, because the student trains alone"]
 
 
 def is_yaml(path: str) -> bool:
@@ -159,9 +170,6 @@ def _choose_method(cfg: DictConfig, method: str | None) -> None:
         return
     if method != ALONE:
         find_recipes(method)
-        if not has_teacher:
-            note = f"--method {method} does nothing without --teacher: the student trains alone"
-            cfg.notes = [*cfg.get("notes", []), note]
     if method == ALONE or not has_teacher:
         cfg.model.teacher, cfg.model.points = None, []
     else:

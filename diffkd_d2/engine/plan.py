@@ -76,12 +76,12 @@ def _data(loader: Any) -> list[str]:
     if records is None:
         dataset: Any = getattr(loader, "dataset", None)
         return [f"{len(dataset)} images" if hasattr(dataset, "__len__") else "a loader that does not say what it reads"]
-    counts: Counter[int] = Counter()
-    for record in records:
-        counts.update(x["category_id"] for x in record.get("annotations", ()))
+    annotations = [x for record in records for x in record.get("annotations", ())]
+    crowds = sum(bool(x.get("iscrowd")) for x in annotations)
+    counts = Counter(x["category_id"] for x in annotations if not x.get("iscrowd"))
     classes = class_names(loader).get("things", [])
     boxes = ", ".join(f"{classes[i] if i < len(classes) else i} {counts[i]}" for i in sorted(counts))
-    lines = [f"{len(records)} images, {sum(counts.values())} boxes"]
+    lines = [f"{len(records)} images, {sum(counts.values())} boxes" + (f", {crowds} crowd regions" if crowds else "")]
     lines += [f"boxes per class: {boxes}"] if boxes else []
     return lines + [f"left out: {count} {reason}" for reason, count in getattr(loader, "left_out", {}).items()]
 
@@ -101,6 +101,8 @@ def _window(cfg: DictConfig, model: DistilledModel) -> str:
     if not model.points:
         return "no distillation"
     distill = cfg.distill
+    if not distill.weight:
+        return "distill.weight is 0: no loss_kd"
     stop = cfg.train.max_iter if distill.stop_iter is None else min(distill.stop_iter, cfg.train.max_iter)
     warm_up = f", rising over {distill.warmup_iters}" if distill.warmup_iters else ""
     return f"loss_kd acts in iterations {distill.start_iter} to {stop - 1}{warm_up}"

@@ -71,7 +71,7 @@ def preflight(cfg: DictConfig, model: DistilledModel, loader: Any, test_sets: Se
 
 
 def check_window(cfg: DictConfig, has_points: bool) -> None:
-    """Compare the window of the KD loss with the length of the run.
+    """Compare the window of the KD loss with the length of the run; warn if its weight is 0.
 
     Raises:
         UserError: if the window is empty, or begins after the end of the run.
@@ -81,6 +81,8 @@ def check_window(cfg: DictConfig, has_points: bool) -> None:
         raise UserError(f"distill.stop_iter is {stop}, expected more than distill.start_iter, {start}")
     if not has_points:
         return
+    if not cfg.distill.weight:
+        logger.warning("distill.weight is 0: loss_kd does nothing")
     if start >= cfg.train.max_iter:
         raise UserError(f"distill.start_iter is {start}, but the run ends at train.max_iter={cfg.train.max_iter}")
     if start + warm_up >= min(stop or cfg.train.max_iter, cfg.train.max_iter):

@@ -84,7 +84,7 @@ def test_boxes_of_two_corners_are_counted(tmp_path, caplog):
         annotation["bbox"] = [5, 3, 11, 7]
         annotation["area"] = 24
     read(tmp_path, data)
-    assert "'area' does not fit the box in 2 of 3 annotations, but fits it as x0 y0 x1 y1" in caplog.text
+    assert "'area' does not fit the box in 2 of 3 annotations, but fits it as x0 y0 x1 y1: 'bbox' must" in caplog.text
     assert "gaps: 2 of 3 boxes extend beyond their image, such as [5, 3, 11, 7] (XYWH_ABS) of" in caplog.text
 
 

@@ -26,6 +26,8 @@ def test_more_gpus_than_there_are():
     launch.check_gpus(max(torch.cuda.device_count(), 1))
     with pytest.raises(UserError, match="--num-gpus 99"):
         launch.check_gpus(99)
+    with pytest.raises(UserError, match="--num-gpus -1"):
+        launch.check_gpus(-1)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="looks at a machine without a GPU")

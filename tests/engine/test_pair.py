@@ -28,14 +28,13 @@ def test_the_flags_pair_any_config_with_any_teacher(tmp_path):
     for alone in ([*pair, "--method", "alone"], [*pair[:4], "--method", "mimic"]):
         model = instantiate(configure(arguments(*alone)).model)
         assert not len(model.points) and not model.teachers
-    assert (
-        "--method mimic does nothing without --teacher: the student trains alone"
-        in configure(arguments(*pair[:4], "--method", "mimic")).notes
-    )
+    note = configure(arguments(*pair[:4], "--method", "mimic")).notes[-1]
+    assert note == "--method mimic: no effect, because the student trains alone"
 
 
 def test_the_baseline_takes_the_command_line_of_a_method():
     method = ["distill.where=stages", "distill.levels=[p3]", "+model.points.tau=2", "model.points.weight=2"]
+    method += ["distill.balance=5", "distill.start_iter=3"]
     lazy = "configs/shapes/alone_retinanet_r18.py"
     for words in (["--config-file", RETINANET], ["--config-file", lazy, "--method", "alone"]):
         cfg = configure(arguments(*words, *method, "train.max_iter=7"))
@@ -43,6 +42,24 @@ def test_the_baseline_takes_the_command_line_of_a_method():
         assert cfg.notes[-1] == f"{', '.join(method)}: no effect, because the student trains alone"
     with pytest.raises(UserError, match="no key 'model.points.weight'"):
         configure(arguments("--config-file", lazy, "model.points.weight=2"))
+    assert configure(arguments("--config-file", lazy, "distill.balance=5")).notes == [
+        "distill.balance=5: no effect, because the student trains alone"
+    ]
+
+
+def test_flags_that_exclude_each_other():
+    config = ["--config-file", "configs/shapes/alone_retinanet_r18.py"]
+    for two in (["--eval-only", "--eval-teacher"], ["--eval-teacher", "--dry-run"], ["--eval-only", "--dry-run"]):
+        with pytest.raises(UserError, match=" and ".join(two) + " exclude each other"):
+            configure(arguments(*config, *two))
+
+
+def test_options_of_a_method_need_one():
+    pair = ["--config-file", "configs/shapes/diffkd_retinanet_r18.py"]
+    with pytest.raises(UserError, match="goes with --method; here model.points is a list"):
+        configure(arguments(*pair, "+model.points.tau=2"))
+    with pytest.raises(UserError, match="model.points is a list of 3, numbered from 0"):
+        configure(arguments(*pair, "model.points.5.weight=1"))
 
 
 def test_a_list_replaces_the_points_that_a_method_chooses():
@@ -51,6 +68,7 @@ def test_a_list_replaces_the_points_that_a_method_chooses():
     for more in ([], ["distill.levels=[p3]"], ["model.points.weight=2"]):
         cfg = configure(arguments(*lazy, *teacher, *more, "model.points=[]"))
         assert cfg.model.points == [] and cfg.model.teacher
+        assert cfg.notes[-1].startswith("--method mimic") and cfg.notes[-1].endswith("the student trains alone")
     assert instantiate(configure(arguments(*lazy, *teacher, "model.points.weight=2")).model.points).weight == 2
 
 

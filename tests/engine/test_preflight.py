@@ -27,14 +27,17 @@ from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
 
 def window(max_iter: int = 100, **distill):
-    distill = dict(start_iter=0, warmup_iters=0, stop_iter=None) | distill
+    distill = dict(start_iter=0, warmup_iters=0, stop_iter=None, weight=1.0) | distill
     return OmegaConf.create(dict(train=dict(max_iter=max_iter), distill=distill))
 
 
 def test_the_window_lies_in_the_run(caplog):
     check_window(window(start_iter=99), has_points=True)
     check_window(window(start_iter=100), has_points=False)
+    check_window(window(weight=0), has_points=False)
     assert not caplog.records
+    check_window(window(weight=0), has_points=True)
+    assert caplog.messages == ["distill.weight is 0: loss_kd does nothing"]
     with pytest.raises(UserError, match="distill.start_iter is 100, but the run ends at train.max_iter=100"):
         check_window(window(start_iter=100), has_points=True)
     with pytest.raises(UserError, match="distill.stop_iter is 5, expected more than distill.start_iter, 5"):
@@ -218,7 +221,8 @@ def test_the_plan(batch, caplog):
     cfg = window(max_iter=100, start_iter=10, warmup_iters=5)
     cfg.train.device, cfg.train.amp = "cpu", dict(dtype=None)
     cfg.dataloader = dict(train=dict(dataset=dict(names=["nowhere"])))
-    records = [dict(annotations=[dict(category_id=1)] * 2), dict(annotations=[dict(category_id=0)]), dict()]
+    crowd = dict(category_id=0, iscrowd=1)
+    records = [dict(annotations=[dict(category_id=1)] * 2), dict(annotations=[dict(category_id=0), crowd]), dict()]
     train = SimpleNamespace(records=records, left_out={"annotations: the box has no area": 3})
     test_sets = [EvaluationSet("here", SimpleNamespace(dataset=range(7)), [])]
     with watch_teacher_maps(model.points) as maps:
@@ -227,7 +231,7 @@ def test_the_plan(batch, caplog):
         log_plan(cfg, model, train, test_sets, Checked([batch], maps, ClassLists({})), start_iter=20)
     for line in (
         "distillers: ModuleList, 0.00 M parameters",
-        "train nowhere: 3 images, 3 boxes",
+        "train nowhere: 3 images, 3 boxes, 1 crowd regions",
         "train nowhere: boxes per class: 0 1, 1 2",
         "train nowhere: left out: 3 annotations: the box has no area",
         "test here: 7 images",
