@@ -44,9 +44,11 @@ def parse_command_line(words: list[str]) -> tuple[argparse.Namespace, list[str]]
     )
     args, rest = parser.parse_known_args(words)
     try:
-        args.seeds = sorted({int(seed) for seed in args.seeds.split(",")})
+        args.seeds = sorted(int(seed) for seed in args.seeds.split(","))
     except ValueError:
         raise UserError(f"--seeds is '{args.seeds}', expected whole numbers such as 1,2,3") from None
+    if len(set(args.seeds)) < len(args.seeds):
+        raise UserError(f"--seeds names a seed twice: {args.seeds}")
     for name, value, least in (("seeds", min(args.seeds), 0), ("jobs", args.jobs, 1), ("threads", args.threads, 1)):
         if value < least:
             raise UserError(f"--{name}: {value} is below {least}")

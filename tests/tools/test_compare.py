@@ -187,6 +187,7 @@ def test_damaged_records_are_named(tmp_path):
     ("words", "line"),
     [
         (["--seeds", "-1"], "--seeds: -1 is below 0"),
+        (["--seeds", "1,2,1"], "--seeds names a seed twice"),
         (["--jobs", "0"], "--jobs: 0 is below 1"),
         (["SEED", "5"], "SEED: compare.py sets it itself"),
         (["--dry-run"], "--dry-run is not for compare.py"),
