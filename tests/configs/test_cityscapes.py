@@ -103,6 +103,7 @@ try_outputs(Model(), [EvaluationSet("val", loader, pair)])
 comm.synchronize()
 left = [list(path.iterdir()) for path in Path(tempfile.gettempdir()).glob("cityscapes_eval_*")]
 assert not any(left), left
+comm.synchronize()  # the other process may still be reading the folders
 del pair, evaluator
 comm.synchronize()
 assert not list(Path(tempfile.gettempdir()).glob("cityscapes_eval_*"))
