@@ -69,10 +69,12 @@ def configure(args: Namespace) -> DictConfig:
 
 def _note_what_is_unused(cfg: DictConfig, method: str | None, overrides: list[str]) -> None:
     """Where the student trains alone, note for the log what of the command line then has no effect."""
-    if cfg.model.get("teacher") and cfg.model.points:
+    has_teacher = bool(cfg.model.get("teacher"))
+    if has_teacher and cfg.model.points:
         return
+    effective = ("model.points=[]", "distill.teacher_check=") if has_teacher else ("model.points=[]",)
     unused = [f"--method {method}"] if method not in (None, ALONE) else []
-    unused += [o for o in overrides if _OF_DISTILLATION.match(o) and not o.startswith("model.points=[]")]
+    unused += [o for o in overrides if _OF_DISTILLATION.match(o) and not o.startswith(effective)]
     if unused:
         cfg.notes = [*cfg.get("notes", []), f"{', '.join(unused)}: no effect, because the student trains alone"]
 

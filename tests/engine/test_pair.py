@@ -42,7 +42,12 @@ def test_the_baseline_takes_the_command_line_of_a_method():
         assert cfg.notes[-1] == f"{', '.join(method)}: no effect, because the student trains alone"
     with pytest.raises(UserError, match="no key 'model.points.weight'"):
         configure(arguments("--config-file", lazy, "model.points.weight=2"))
-    assert configure(arguments("--config-file", lazy, "distill.balance=5")).notes == [
+    options = ["distill.balance=5", "distill.teacher_check=5"]
+    assert configure(arguments("--config-file", lazy, *options)).notes == [
+        f"{', '.join(options)}: no effect, because the student trains alone"
+    ]
+    pair = ["--config-file", "configs/shapes/diffkd_retinanet_r18.py", "model.points=[]"]
+    assert configure(arguments(*pair, *options)).notes == [
         "distill.balance=5: no effect, because the student trains alone"
     ]
 
