@@ -27,6 +27,7 @@ from compare_results import summarise
 from compare_runs import Run, measure_cost, run_all, seconds_per_iteration
 from compare_table import write_tables
 
+from diffkd_d2.engine.config import argument_parser, parse_arguments
 from diffkd_d2.errors import UserError, one_line_errors
 
 
@@ -64,7 +65,8 @@ def plan(arm: Arm, shared: list[str], args: argparse.Namespace) -> list[Run]:
     cfg = load_arm(words)
     if not (cfg.dataloader.get("test") and cfg.dataloader.get("evaluator")):
         raise UserError(f"arm {arm.name} has no test set and evaluator, so there is nothing to compare")
-    if "--method" in arm.words and not cfg.model.get("teacher"):
+    method = parse_arguments(argument_parser(), words).method
+    if arm.name != ALONE and method not in (None, ALONE) and not cfg.model.get("teacher"):
         raise UserError(f"arm {arm.name} would be the student alone: the config has no teacher; name one by --teacher")
     runs = []
     for seed in args.seeds:

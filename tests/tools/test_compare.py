@@ -216,9 +216,14 @@ def test_the_last_of_several_test_sets_is_kept():
 
 def test_a_method_without_a_teacher_is_refused(tmp_path):
     args = SimpleNamespace(output=tmp_path, seeds=[1], threads=1)
-    for arm in parse_arms("mimic", ["x=--method pkd"]):
+    alone = ["--config-file", "configs/shapes/alone_retinanet_r18.py"]
+    for arm in parse_arms("mimic", ["x=--method pkd", "y=--method=pkd"]):
         with pytest.raises(UserError, match=f"arm {arm.name} would be the student alone"):
-            plan(arm, ["--config-file", "configs/shapes/alone_retinanet_r18.py"], args)
+            plan(arm, alone, args)
+    (baseline, shares_it) = parse_arms("alone", ["z="])
+    assert plan(baseline, [*alone, "--method", "pkd"], args)
+    with pytest.raises(UserError, match="arm z would be the student alone"):
+        plan(shares_it, [*alone, "--method", "pkd"], args)
 
 
 def test_a_config_without_test_set_is_refused(tmp_path):
