@@ -154,7 +154,10 @@ class RepeatedAugmentation(Sampler):
 
     def __init__(self, dataset: LabelledImages, num_repeats: int):
         self.num_repeats, self._seed = num_repeats, 0
-        self._epoch = RepeatAugSampler(dataset, comm.get_world_size(), comm.get_rank(), num_repeats=num_repeats)
+        # timm rounds an epoch down to a multiple of 256; before 1.0.31 that left nothing of fewer images.
+        rounding = 256 if len(dataset) >= 256 else 0
+        processes = (comm.get_world_size(), comm.get_rank())
+        self._epoch = RepeatAugSampler(dataset, *processes, num_repeats=num_repeats, selected_round=rounding)
 
     def __iter__(self) -> Iterator[int]:
         for epoch in itertools.count():
