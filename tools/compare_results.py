@@ -69,6 +69,7 @@ def summarise(output: Path, arms: list[Arm], shared: list[str], seeds: list[int]
         "threads": threads,
         "cpus": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "trained_on": trained_on(output, list(results), seeds),
         "torch": torch.__version__,
         "headline": {task: headline(task, list(metrics)) for task, metrics in tasks.items()},
         "teacher": read_tasks(teacher) if teacher.exists() else None,
@@ -108,6 +109,12 @@ def read_results(output: Path, arms: list[str], seeds: list[int]) -> dict[str, R
         }
         for arm, of_seeds in raw.items()
     }
+
+
+def trained_on(output: Path, arms: list[str], seeds: list[int]) -> list[str]:
+    """Return the names of the devices that the runs trained on, which need not be this machine's."""
+    files = (output / arm / f"seed_{s}" / "run.json" for arm in arms for s in seeds)
+    return sorted({read_json(file).get("device") or "unknown" for file in files if file.exists()})
 
 
 def _spread(values: dict[str, float]) -> dict[str, Any]:

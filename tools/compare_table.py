@@ -102,9 +102,11 @@ def cost_table(summary: dict[str, Any]) -> Table:
             ]
         )
     threads = f"{summary['threads']} thread(s) a run"
+    devices = ", ".join(summary.get("trained_on", ["unknown"]))  # not in older summaries
     note = (
-        "Seconds are of the runs' own clock, the median over the seeds. The floor is the student's step plus the "
-        f"teacher's forward pass, measured before training. {summary['gpu'] or 'CPU'}, {threads}."
+        f"Seconds are of the runs' own clock, the median over the seeds; trained on {devices}. The floor is the "
+        "student's step plus the teacher's forward pass, measured before training on "
+        f"{summary['gpu'] or 'CPU'}, {threads}."
     )
     if summary["longer"]:
         note += f" alone-longer has as many iterations as fit into the time of {summary['longer']['as_long_as']}."

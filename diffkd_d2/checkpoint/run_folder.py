@@ -77,7 +77,12 @@ def check_run(data: Mapping[str, Any], run: str | None, source: str | Path) -> N
 
 
 def claim_folder(
-    folder: str | Path, resume: bool, overwrite: bool = False, reads: Iterable[str] = (), dry_run: bool = False
+    folder: str | Path,
+    resume: bool,
+    overwrite: bool = False,
+    reads: Iterable[str] = (),
+    dry_run: bool = False,
+    device: str = "",
 ) -> None:
     """Write the `run.json` of a new run into a folder. On resume, leave a used folder as it is.
 
@@ -89,6 +94,7 @@ def claim_folder(
         overwrite: whether checkpoints of another run are allowed.
         reads: files that the new run reads, such as its teacher's weights.
         dry_run: whether only to check that the folder may be claimed.
+        device: name of what the run trains on, which `run.json` records.
 
     Raises:
         UserError: if there are checkpoints but neither `resume` nor `overwrite`, or the run reads one that would be
@@ -105,7 +111,7 @@ def claim_folder(
             raise UserError(f"train.overwrite=True would remove {path}, which this run reads")
     if not dry_run and comm.is_main_process() and (not resume or not used) and not (resume and read_run_id(folder)):
         Path(folder).mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"id": uuid.uuid4().hex[:12]}) + "\n"
+        line = json.dumps({"id": uuid.uuid4().hex[:12], "device": device}) + "\n"
         write_whole(Path(folder) / RUN_FILE, lambda file: file.write(line.encode()))
 
 

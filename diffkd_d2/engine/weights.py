@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from detectron2.utils import comm
 from omegaconf import DictConfig, OmegaConf
 
@@ -25,7 +26,8 @@ def claim_output_folder(cfg: DictConfig, resume: bool, dry_run: bool = False) ->
     """Claim `train.output_dir` for a new run, or leave it unchanged on resume; see `claim_folder`."""
     texts = [text.partition("?")[0] for text in _texts(OmegaConf.to_container(cfg, resolve=False))]
     reads = [text for text in texts if text.endswith(".pth")]
-    claim_folder(cfg.train.output_dir, resume, cfg.train.get("overwrite", False), reads, dry_run)
+    device = "CPU" if cfg.train.device == "cpu" else torch.cuda.get_device_name(cfg.train.device)
+    claim_folder(cfg.train.output_dir, resume, cfg.train.get("overwrite", False), reads, dry_run, device)
 
 
 def _texts(node: Any) -> Iterator[str]:

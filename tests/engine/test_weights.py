@@ -29,7 +29,9 @@ from diffkd_d2.modeling.teacher import inherit, load_teacher, require_loaded
 
 
 def config(folder, **train):
-    defaults = dict(init_checkpoint="", init_prefix="", inherit=[], output_dir=str(folder), overwrite=False)
+    defaults = dict(
+        device="cpu", init_checkpoint="", init_prefix="", inherit=[], output_dir=str(folder), overwrite=False
+    )
     return OmegaConf.create(
         dict(train={**defaults, **train}, model=dict(teacher=dict(weights=train.get("teacher", ""))))
     )
@@ -86,6 +88,7 @@ def test_a_fresh_start_leaves_nothing_of_the_run_before(tmp_path):
     assert (tmp_path / "model_0000001.pth").exists()  # until the run really starts
     start_folder(cfg, resume=False)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.json", "run.json"]
+    assert json.loads((tmp_path / "run.json").read_text())["device"] == "CPU"
     assert (tmp_path / "metrics.json").read_text() == ""
 
 

@@ -67,6 +67,8 @@ def test_tables_and_csv_equal_the_results_of_the_runs(comparison):
     assert teacher > 5 and tables(summary)[0].rows[0][:2] == ["teacher", f"{teacher:.1f}"]
     text = (comparison / "compare.md").read_text()
     assert all(cell in text for table in tables(summary) for row in table.rows for cell in row)
+    device = "CPU" if not torch.cuda.is_available() else torch.cuda.get_device_name()
+    assert summary["trained_on"] == [device] and f"trained on {device}." in text
     costs = {arm: content["cost"] for arm, content in summary["arms"].items()}
     assert costs["alone"]["distiller_parameters"] == 0 < costs["diffkd"]["distiller_parameters"]
     assert costs["diffkd"]["memory_over_floor"] > 1.05 > costs["alone"]["memory_over_floor"]
