@@ -114,7 +114,7 @@ def read_results(output: Path, arms: list[str], seeds: list[int]) -> dict[str, R
 def trained_on(output: Path, arms: list[str], seeds: list[int]) -> list[str]:
     """Return the names of the devices that the runs trained on, which need not be this machine's."""
     files = (output / arm / f"seed_{s}" / "run.json" for arm in arms for s in seeds)
-    return sorted({read_json(file).get("device") or "unknown" for file in files if file.exists()})
+    return sorted({name for file in files if file.exists() for name in read_json(file).get("devices", ["unknown"])})
 
 
 def _spread(values: dict[str, float]) -> dict[str, Any]:

@@ -30,8 +30,8 @@ def number(value: float | None, digits: int = 1, sign: bool = False) -> str:
 
 
 def interval(bounds: list[float] | None) -> str:
-    """Return an interval as the tables print it."""
-    return "" if bounds is None else " to ".join(number(bound, sign=True) for bound in bounds)
+    """Return an interval as the tables print it; "-0.0" is a bound below 0, "+0.0" one of at least 0."""
+    return "" if bounds is None else " to ".join(f"{bound:+.1f}" for bound in bounds)
 
 
 def tables(summary: dict[str, Any]) -> list[Table]:
@@ -102,7 +102,7 @@ def cost_table(summary: dict[str, Any]) -> Table:
             ]
         )
     threads = f"{summary['threads']} thread(s) a run"
-    devices = ", ".join(summary.get("trained_on", ["unknown"]))  # not in older summaries
+    devices = ", ".join(summary.get("trained_on") or ["unknown"])  # not in older summaries
     note = (
         f"Seconds are of the runs' own clock, the median over the seeds; trained on {devices}. The floor is the "
         "student's step plus the teacher's forward pass, measured before training on "

@@ -82,9 +82,9 @@ def claim_folder(
     overwrite: bool = False,
     reads: Iterable[str] = (),
     dry_run: bool = False,
-    device: str = "",
+    device: str = "CPU",
 ) -> None:
-    """Write the `run.json` of a new run into a folder. On resume, leave a used folder as it is.
+    """Write the `run.json` of a new run into a folder. On resume, add the device, and leave all else as it is.
 
     Checkpoints of the previous run stay until `clear_folder`, but `Checkpointer.resume` no longer loads them.
 
@@ -94,7 +94,7 @@ def claim_folder(
         overwrite: whether checkpoints of another run are allowed.
         reads: files that the new run reads, such as its teacher's weights.
         dry_run: whether only to check that the folder may be claimed.
-        device: name of what the run trains on, which `run.json` records.
+        device: name of what the run trains on from now.
 
     Raises:
         UserError: if there are checkpoints but neither `resume` nor `overwrite`, or the run reads one that would be
@@ -109,10 +109,16 @@ def claim_folder(
             )
         for path in {Path(x).resolve() for x in reads} & {x.resolve() for x in used}:
             raise UserError(f"train.overwrite=True would remove {path}, which this run reads")
-    if not dry_run and comm.is_main_process() and (not resume or not used) and not (resume and read_run_id(folder)):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"id": uuid.uuid4().hex[:12], "device": device}) + "\n"
-        write_whole(Path(folder) / RUN_FILE, lambda file: file.write(line.encode()))
+    run = read_run_id(folder) if resume else None
+    if (
+        dry_run or not comm.is_main_process() or (used and resume and run is None)
+    ):  # the last: an old folder, without id
+        return
+    path = Path(folder) / RUN_FILE
+    devices = json.loads(path.read_text()).get("devices", []) if run else []
+    record = {"id": run or uuid.uuid4().hex[:12], "devices": list(dict.fromkeys([*devices, device]))}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda file: file.write((json.dumps(record) + "\n").encode()))
 
 
 def checkpoints_in(folder: str | Path) -> list[Path]:

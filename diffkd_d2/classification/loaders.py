@@ -154,7 +154,7 @@ class RepeatedAugmentation(Sampler):
 
     def __init__(self, dataset: LabelledImages, num_repeats: int):
         self.num_repeats, self._seed = num_repeats, 0
-        # timm rounds an epoch down to a multiple of 256; before 1.0.31 that left nothing of fewer images.
+        # timm rounds an epoch down to a multiple of 256 images. Older versions (1.0.29) left none of fewer than 256.
         rounding = 256 if len(dataset) >= 256 else 0
         processes = (comm.get_world_size(), comm.get_rank())
         self._epoch = RepeatAugSampler(dataset, *processes, num_repeats=num_repeats, selected_round=rounding)

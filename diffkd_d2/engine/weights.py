@@ -23,11 +23,23 @@ logger = logging.getLogger(__name__)
 
 
 def claim_output_folder(cfg: DictConfig, resume: bool, dry_run: bool = False) -> None:
-    """Claim `train.output_dir` for a new run, or leave it unchanged on resume; see `claim_folder`."""
+    """Claim `train.output_dir` for a run, new or resumed; see `claim_folder`.
+
+    Raises:
+        UserError: as `claim_folder`, or if `train.device` is not there.
+    """
     texts = [text.partition("?")[0] for text in _texts(OmegaConf.to_container(cfg, resolve=False))]
     reads = [text for text in texts if text.endswith(".pth")]
-    device = "CPU" if cfg.train.device == "cpu" else torch.cuda.get_device_name(cfg.train.device)
+    device = _device_name(cfg.train.device)
     claim_folder(cfg.train.output_dir, resume, cfg.train.get("overwrite", False), reads, dry_run, device)
+
+
+def _device_name(device: str) -> str:
+    if device == "cpu":
+        return "CPU"
+    if (torch.device(device).index or 0) >= torch.cuda.device_count():
+        raise UserError(f"train.device is '{device}', but this machine has {torch.cuda.device_count()} GPU(s)")
+    return torch.cuda.get_device_name(device)
 
 
 def _texts(node: Any) -> Iterator[str]:

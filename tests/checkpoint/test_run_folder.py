@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
-from diffkd_d2.checkpoint.run_folder import Run, claim_folder, clear_folder
+from diffkd_d2.checkpoint.run_folder import Run, claim_folder, clear_folder, read_run_id
 from diffkd_d2.engine.optimizer import settings_that_differ
 from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.errors import UserError
@@ -37,6 +37,16 @@ def test_used_folder_is_refused(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     claim_folder(tmp_path, resume=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_resumed_run_names_each_device_once(tmp_path):
+    for device in ("CPU", "a GPU", "CPU"):
+        claim_folder(tmp_path, resume=True, device=device)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["devices"] == ["CPU", "a GPU"] and read_run_id(tmp_path) == record["id"]
+    claim_folder(tmp_path, resume=False, device="CPU")
+    assert json.loads((tmp_path / "run.json").read_text())["devices"] == ["CPU"]
+    assert read_run_id(tmp_path) != record["id"]
 
 
 def test_a_dry_run_is_refused_alike_and_writes_nothing(tmp_path):

@@ -88,8 +88,17 @@ def test_a_fresh_start_leaves_nothing_of_the_run_before(tmp_path):
     assert (tmp_path / "model_0000001.pth").exists()  # until the run really starts
     start_folder(cfg, resume=False)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["metrics.json", "run.json"]
-    assert json.loads((tmp_path / "run.json").read_text())["device"] == "CPU"
+    assert json.loads((tmp_path / "run.json").read_text())["devices"] == ["CPU"]
     assert (tmp_path / "metrics.json").read_text() == ""
+
+
+def test_a_gpu_that_is_not_there_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"name of {device}")
+    with pytest.raises(UserError, match=r"train.device is 'cuda:3', but this machine has 1 GPU"):
+        claim_output_folder(config(tmp_path, device="cuda:3"), resume=False)
+    claim_output_folder(config(tmp_path, device="cuda"), resume=False)
+    assert json.loads((tmp_path / "run.json").read_text())["devices"] == ["name of cuda"]
 
 
 def test_initial_weights_may_be_of_a_part(tmp_path):
