@@ -6,5 +6,5 @@ from .alone_retinanet_r18 import dataloader, distill, lr_multiplier, model, opti
 
 model.teacher = teacher_trained_by("teacher_retinanet_mobilenetv2.py")
 model.points = diffkd_points(["p3", "p4", "p5"], student_channels=64, teacher_channels=96, weight=5.0)
-distill.balance = 5.0
+distill.balance = 5.0  # decides how hard loss_kd pulls, whatever its weight
 train.output_dir = "output/bccd/diffkd_retinanet_r18_from_mobilenetv2"

@@ -16,6 +16,6 @@ model = L(DistilledModel)(
 del slim
 model.student.anchor_generator.sizes = [[20, 25, 32], [40, 50, 64], [80, 100, 126]]
 dataloader.train.mapper.image_format = dataloader.test.mapper.image_format = "RGB"
-train.init_prefix = "backbone.bottom_up"  # of train.init_checkpoint, torchvision's file
+train.init_prefix = "backbone.bottom_up"  # of train.init_checkpoint=torchvision://mobilenet_v2/IMAGENET1K_V1
 train.max_iter = train.eval_period = train.checkpointer.period = 1200
 train.output_dir = "output/bccd/teacher_retinanet_mobilenetv2"
