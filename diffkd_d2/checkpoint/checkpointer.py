@@ -13,6 +13,7 @@ from fvcore.common.checkpoint import _IncompatibleKeys
 from torch import nn
 
 from ..errors import UserError
+from . import published  # noqa: F401  registers torchvision:// and timm:// as paths
 from .conversion import place
 from .files import HASH_SUFFIX, check_hash, file_sha256, first_line, hash_of, read_checkpoint, write_whole
 from .forms import KEYS, describe, find_weights, split_query, unwrap

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 import torchvision
 from detectron2.utils.file_io import PathManager
@@ -24,6 +23,8 @@ def _from_torchvision(name: str) -> nn.Module:
 
 
 def _from_timm(name: str) -> nn.Module:
+    import timm  # not required
+
     return timm.create_model(name, pretrained=True)
 
 

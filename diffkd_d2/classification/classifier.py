@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checkpoint import published as pretrained  # noqa: F401  registers torchvision:// and timm:// as checkpoints
 from ..errors import UserError
 from ..meta_arch.capture import find_module
 from .networks import build_network, pixel_stats

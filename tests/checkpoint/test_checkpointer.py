@@ -2,6 +2,9 @@
 
 import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from diffkd_d2.checkpoint.checkpointer import Checkpointer
 from diffkd_d2.checkpoint.files import read_checkpoint
 from diffkd_d2.errors import UserError
 from diffkd_d2.modeling.teacher import load_teacher
+
+REPO = Path(__file__).resolve().parents[2]
 
 
 class Bomb:
@@ -134,3 +139,16 @@ def test_other_objects_of_numpy_are_refused_by_name(value, tmp_path):
     torch.save({"model": {"weight": torch.ones(2, 3)}, "more": value}, tmp_path / "x.pth")
     with pytest.raises(UserError, match="it has an array of|it refers to .*, and only tensors, arrays"):
         read_checkpoint(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("scheme", ["timm://", "torchvision://"])
+def test_published_weights_are_read_at_every_door(scheme):
+    """In a process that has imported nothing of classification, and no timm."""
+    program = f"""
+import sys
+sys.modules["timm"] = None
+from torch import nn
+from diffkd_d2.checkpoint.checkpointer import Checkpointer
+Checkpointer(nn.Linear(1, 1)).load("{scheme}nothing")"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, check=False)
+    assert f"UserError: cannot get the weights {scheme}nothing: " in done.stderr
