@@ -110,12 +110,11 @@ def claim_folder(
         for path in {Path(x).resolve() for x in reads} & {x.resolve() for x in used}:
             raise UserError(f"train.overwrite=True would remove {path}, which this run reads")
     run = read_run_id(folder) if resume else None
-    if (
-        dry_run or not comm.is_main_process() or (used and resume and run is None)
-    ):  # the last: an old folder, without id
+    is_old_folder_without_id = bool(used) and resume and run is None
+    if dry_run or is_old_folder_without_id or not comm.is_main_process():
         return
     path = Path(folder) / RUN_FILE
-    devices = json.loads(path.read_text()).get("devices", []) if run else []
+    devices = json.loads(path.read_text()).get("devices", ["unknown"]) if run else []
     record = {"id": run or uuid.uuid4().hex[:12], "devices": list(dict.fromkeys([*devices, device]))}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda file: file.write((json.dumps(record) + "\n").encode()))
