@@ -13,6 +13,7 @@ from PIL import Image
 from timm.data import Mixup, create_transform
 from torchvision.transforms import v2
 
+from diffkd_d2.classification import loaders
 from diffkd_d2.classification.datasets import LabelledImages, cifar, image_folder, shapes_crops
 from diffkd_d2.classification.loaders import (
     RepeatedAugmentation,
@@ -131,6 +132,20 @@ def test_repeated_augmentation(folder):
     assert [next(sampler) for _ in range(12)] != first
     loader = build_classification_train_loader(images(folder, "train", True), 4, num_repeats=3)
     assert "each 3 times" in loader.augmentation() and len(next(iter(loader))["label"]) == 4
+
+
+def test_an_epoch_of_few_images_is_not_rounded_away(monkeypatch):
+    """As timm before 1.0.31 rounded it, which left an endless loader nothing to yield."""
+    lengths = []
+
+    def rounded(dataset, *_, num_repeats, selected_round):
+        count = len(dataset)
+        lengths.append(count // selected_round * selected_round if selected_round else count)
+
+    monkeypatch.setattr(loaders, "RepeatAugSampler", rounded)
+    for count in (1, 255, 256, 600):
+        RepeatedAugmentation(range(count), num_repeats=3)
+    assert lengths == [1, 255, 256, 512]
 
 
 def test_random_erasing():
