@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from compare_arms import ALONE, LONGER, Arm, load_arm, parse_arms, predictions_kept, refuse_own_words
 from compare_results import summarise
-from compare_runs import Run, measure_cost, run_all, seconds_per_iteration
+from compare_runs import Run, RunRefused, measure_cost, run_all, seconds_per_iteration
 from compare_table import write_tables
 
 from diffkd_d2.engine.config import argument_parser, parse_arguments
@@ -123,7 +123,11 @@ def compare(args: argparse.Namespace, shared: list[str]) -> None:
         measure_cost(args.output / arm.name, [*shared, *arm.words], args.threads)
     # Seed by seed, so that an interrupted comparison has every arm of its first seeds.
     runs.sort(key=lambda run: args.seeds.index(int(run.label.split()[-1])))
-    run_all([*teacher, *runs], args.jobs, args.threads)
+    try:
+        run_all(teacher, args.jobs, args.threads)
+    except RunRefused as error:  # it may have other classes, or another task, than the student
+        print(f"the teacher is not in the tables: {error}", flush=True)
+    run_all(runs, args.jobs, args.threads)
     if longer:
         arms.append(longer_arm(arms, shared, args))
         measure_cost(args.output / LONGER, [*shared, *arms[-1].words], args.threads)

@@ -23,6 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PROGRESS_PERIOD = 30.0
 
 
+class RunRefused(UserError):
+    """A run that ended with a one-line error of its own (exit code 2)."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One call of train_net.py.
@@ -120,7 +124,7 @@ class Process:
         )
 
     def ended(self) -> bool:
-        """Return whether the run has finished. Raise UserError if it failed."""
+        """Return whether the run has finished. Raise UserError if it failed, RunRefused if it said why itself."""
         code = self.process.poll()
         if code is None:
             return False
@@ -128,7 +132,8 @@ class Process:
         if code or not self.run.results.exists():
             lines = (self.run.folder / "output.txt").read_text(errors="replace").strip().splitlines()
             last = lines[-1].removeprefix("error: ") if lines else ""
-            raise UserError(f"{self.run.name} ended with code {code}: {last} ({self.run.folder / 'output.txt'})")
+            kind = RunRefused if code == 2 else UserError
+            raise kind(f"{self.run.name} ended with code {code}: {last} ({self.run.folder / 'output.txt'})")
         return True
 
     def stop(self) -> None:
@@ -154,6 +159,7 @@ def run_all(runs: list[Run], jobs: int, threads: int) -> None:
 
     Raises:
         UserError: if a folder is not this comparison's, or a run fails; the others are stopped and can be resumed.
+            RunRefused if it said why itself.
     """
     for run in runs:
         run.claim()

@@ -11,6 +11,7 @@ from .build import build
 from .class_lists import check_class_lists
 from .evaluation import build_teacher_sets, evaluate, require_test_sets, write_results
 from .evaluators import build_test_sets, loaders_by_name
+from .outputs import try_outputs
 from .weights import load_for_evaluation
 
 
@@ -20,13 +21,15 @@ def evaluate_checkpoint(cfg: DictConfig) -> None:
     It writes `results.json`.
 
     Raises:
-        UserError: if there is no checkpoint or test set, the checkpoint does not fit, or the class lists differ.
+        UserError: if there is no checkpoint or test set, the checkpoint does not fit, the class lists differ, or the
+            student does not predict what an evaluator reads.
     """
     student = build(cfg.model.student, "model.student").to(cfg.train.device)
     test_sets = require_test_sets(build_test_sets(cfg, student))
     classes = check_class_lists(loaders_by_name(test_sets), student)
     checkpointer = Checkpointer(student, cfg.train.output_dir, classes=classes)
     load_for_evaluation(checkpointer, cfg.train.init_checkpoint, cfg.train.expected_missing)
+    try_outputs(student, test_sets)
     write_results(Path(cfg.train.output_dir) / "results.json", evaluate(student, test_sets))
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from ..errors import UserError
 from .evaluators import EvaluationSet, build_test_sets
+from .outputs import leave_out_missing
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def evaluate(model: nn.Module, sets: Sequence[EvaluationSet]) -> dict[str, Any]:
     """
     results = {}
     for name, loader, evaluators in sets:
-        results[name] = inference_on_dataset(model, loader, list(evaluators))
+        results[name] = inference_on_dataset(model, loader, list(evaluators)) if evaluators else {}
         if comm.is_main_process():
             logger.info(f"results{f' on {name}' if name else ''}:")
             print_csv_format(results[name])
@@ -49,8 +50,10 @@ def evaluate_with_average(
 def build_teacher_sets(cfg: DictConfig, teacher: nn.Module) -> list[EvaluationSet]:
     """Return the test sets of the config, with images in the teacher's channel order.
 
+    Evaluators of what the teacher does not predict are left out.
+
     Raises:
-        UserError: as `build_test_sets`.
+        UserError: as `build_test_sets` and `leave_out_missing`.
     """
     tests = cfg.dataloader.get("test") or []
     nodes = [tests] if isinstance(tests, DictConfig) else list(tests)
@@ -59,7 +62,7 @@ def build_teacher_sets(cfg: DictConfig, teacher: nn.Module) -> list[EvaluationSe
     for node, image_format in read:
         node.mapper.image_format = getattr(teacher, "input_format", None) or image_format
     try:
-        return build_test_sets(cfg, teacher)
+        return leave_out_missing(teacher, build_test_sets(cfg, teacher))
     finally:
         for node, image_format in read:
             node.mapper.image_format = image_format
@@ -69,10 +72,12 @@ def require_test_sets(sets: list[EvaluationSet]) -> list[EvaluationSet]:
     """Return the test sets of an evaluation.
 
     Raises:
-        UserError: if there are none.
+        UserError: if there is none, or no evaluator is left.
     """
     if not sets:
         raise UserError("nothing to evaluate: the config has no test set or no evaluator")
+    if not any(test_set.evaluators for test_set in sets):
+        raise UserError("nothing to evaluate: the model predicts nothing that dataloader.evaluator reads")
     return sets
 
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from detectron2.config import instantiate
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import (
@@ -16,7 +15,6 @@ from detectron2.evaluation import (
     DatasetEvaluators,
     PascalVOCDetectionEvaluator,
     SemSegEvaluator,
-    inference_context,
 )
 from detectron2.evaluation.cityscapes_evaluation import CityscapesEvaluator
 from detectron2.utils import comm
@@ -31,7 +29,6 @@ from ..data.loaders import dataset_names
 from ..errors import ProjectError, UserError, nearest
 from ..evaluation.trial import try_evaluator
 from ..evaluation.trial_datasets import cityscapes_truth
-from .build import explained_errors
 from .class_lists import class_names
 from .loaders import build_loader, check_image_format
 
@@ -90,40 +87,6 @@ def loaders_by_name(sets: Sequence[EvaluationSet]) -> dict[str, Any]:
     return {f"the test data {name}".rstrip(): loader for name, loader, _ in sets}
 
 
-def try_outputs(model: nn.Module, sets: Sequence[EvaluationSet]) -> None:
-    """Predict the first image of each test set, or its first batch, and let the evaluators process the result.
-
-    The random generators and the evaluators are restored.
-
-    Raises:
-        UserError: if the model cannot predict the image, or an output that an evaluator needs is missing.
-    """
-    for name, loader, evaluators in sets:
-        what = f"the first prediction on {name or 'the test data'}"
-        with explained_errors(what), torch.random.fork_rng(), inference_context(model), torch.no_grad():
-            inputs = [loader.dataset[0]] if getattr(loader, "records", ()) else next(iter(loader), None)
-            if inputs is None:
-                continue
-            outputs = model(inputs)
-        for evaluator in evaluators:
-            with _one_line(f"evaluator {type(evaluator).__name__} of {name}", _is_shipped(type(evaluator))):
-                if isinstance(inputs, list):
-                    _require_fields(evaluator, outputs[0])
-                evaluator.reset()
-                if comm.is_main_process():
-                    evaluator.process(inputs, outputs)
-                evaluator.reset()
-
-
-def _require_fields(evaluator: DatasetEvaluator, output: dict[str, Any]) -> None:
-    if not isinstance(evaluator, COCOEvaluator) or "instances" not in output:
-        return
-    fields = {"segm": "pred_masks", "keypoints": "pred_keypoints"}
-    for task in evaluator._tasks or ():
-        if task in fields and not output["instances"].has(fields[task]):
-            raise UserError(f"tasks has '{task}', but the model predicts no {fields[task]}")
-
-
 def _build_listed_sets(node: DictConfig, model: nn.Module) -> list[EvaluationSet]:
     if not isinstance(node.evaluator, ListConfig):
         raise UserError("dataloader.test is a list of test sets, so dataloader.evaluator must have one entry for each")
@@ -164,7 +127,9 @@ def _build_evaluators(node: DictConfig, loader: Any, name: str) -> list[DatasetE
     what = f"evaluator {_target_name(node)}{f' of {judged}' if judged else ''}"
     if judged is not None and judged not in DatasetCatalog.list():
         raise UserError(f"{what}: there is no such dataset{nearest(str(judged), DatasetCatalog.list())}")
-    with _one_line(what, _is_shipped(locate(node._target_) if isinstance(node._target_, str) else node._target_)):
+    with one_line_evaluator(
+        what, is_shipped(locate(node._target_) if isinstance(node._target_, str) else node._target_)
+    ):
         _forget_converted(node)
         parts = instantiate_evaluator(node)
         for part in parts:
@@ -202,7 +167,7 @@ def _forget_converted(node: DictConfig) -> None:
 
 def _require_different_tasks(evaluators: Sequence[Any]) -> None:
     """Raise UserError if two of Detectron2's or our evaluators report one task, which Detectron2 rejects at the end."""
-    shipped = [e for e in evaluators if _is_shipped(type(e))]
+    shipped = [e for e in evaluators if is_shipped(type(e))]
     tasks = [task for e in shipped for task in getattr(e, "_tasks", None) or [type(e).__name__]]
     twice = [task for i, task in enumerate(tasks) if task in tasks[:i]]
     if twice:
@@ -255,7 +220,7 @@ def _check_cityscapes(evaluator: Any, loader: Any, name: str) -> None:
 
 
 @contextmanager
-def _one_line(what: str, shipped: bool) -> Iterator[None]:
+def one_line_evaluator(what: str, shipped: bool) -> Iterator[None]:
     """Turn an evaluator's error into one line; errors in code that is not Detectron2's or ours keep their traceback."""
     try:
         yield
@@ -273,7 +238,7 @@ def _one_line(what: str, shipped: bool) -> Iterator[None]:
         raise UserError(f"{what}: {type(error).__name__}: {error}") from error
 
 
-def _is_shipped(evaluator_class: type) -> bool:
+def is_shipped(evaluator_class: type) -> bool:
     return evaluator_class.__module__.partition(".")[0] in ("detectron2", "diffkd_d2")
 
 

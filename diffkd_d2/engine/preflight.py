@@ -15,8 +15,9 @@ from ..meta_arch.distilled_model import DistilledModel
 from ..modeling.teacher import require_loaded
 from .build import explained_errors
 from .class_lists import ClassLists, check_class_lists, check_logit_classes
-from .evaluators import EvaluationSet, loaders_by_name, try_outputs
+from .evaluators import EvaluationSet, loaders_by_name
 from .loaders import check_image_format
+from .outputs import try_outputs
 from .teacher_check import check_teachers
 from .teacher_maps import Variance, report_teacher_maps, watch_teacher_maps
 from .undo import unchanged

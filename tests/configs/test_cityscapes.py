@@ -76,7 +76,8 @@ from detectron2.data import DatasetCatalog
 from detectron2.evaluation import CityscapesInstanceEvaluator, CityscapesSemSegEvaluator
 from detectron2.structures import Instances
 from detectron2.utils import comm
-from diffkd_d2.engine.evaluators import EvaluationSet, _check_images, try_outputs
+from diffkd_d2.engine.evaluators import EvaluationSet, _check_images
+from diffkd_d2.engine.outputs import try_outputs
 from diffkd_d2.engine.launch import join_torchrun, leave_group
 from diffkd_d2.errors import UserError
 from diffkd_d2.evaluation.third_party import provide_cityscapes

@@ -19,8 +19,9 @@ from small_data import coco, forget, register_coco, register_label_maps
 from torch import nn
 
 from diffkd_d2.datasets.shapes import register_shapes
-from diffkd_d2.engine.evaluation import evaluate
-from diffkd_d2.engine.evaluators import EvaluationSet, build_test_sets, try_outputs
+from diffkd_d2.engine.evaluation import evaluate, require_test_sets
+from diffkd_d2.engine.evaluators import EvaluationSet, build_test_sets
+from diffkd_d2.engine.outputs import leave_out_missing, try_outputs
 from diffkd_d2.errors import UserError
 from diffkd_d2.evaluation.third_party import provide_panopticapi
 from diffkd_d2.evaluation.top_k import TopKEvaluator
@@ -72,6 +73,23 @@ def test_a_model_that_predicts_no_masks_is_told_so(tmp_path):
     with pytest.raises(UserError, match="tasks has 'segm', but the model predicts no pred_masks"):
         try_outputs(Perfect(data), build_test_sets(cfg, Perfect(data)))
     try_outputs(Perfect(data, masks=True), build_test_sets(cfg, Perfect(data)))
+
+
+def test_a_teacher_of_another_task_is_judged_by_what_it_predicts(tmp_path, caplog):
+    data = coco()
+    name = register_coco(tmp_path, data, "set")
+    (own,) = build_test_sets(config(name, tasks=["bbox", "segm"]), Perfect(data))
+    maps = SemSegEvaluator(register_label_maps(tmp_path, [np.zeros((8, 12), np.uint8)], "maps"))
+    (kept,) = leave_out_missing(Perfect(data), [EvaluationSet("set", own.loader, [*own.evaluators, maps])])
+    assert kept.evaluators == own.evaluators and kept.evaluators[0]._tasks == ("bbox",)
+    assert "SemSegEvaluator in full: the model predicts no 'sem_seg'" in caplog.text
+    assert "COCOEvaluator in full: tasks has 'segm', but the model predicts no pred_masks" in caplog.text
+    assert evaluate(Perfect(data), [kept])["bbox"]["AP"] > 99
+    assert evaluate(Perfect(data), [EvaluationSet("set", own.loader, [])]) == {}
+    with pytest.raises(UserError, match="predicts nothing that dataloader.evaluator reads"):
+        require_test_sets(leave_out_missing(Perfect(data), [EvaluationSet("set", own.loader, [maps])]))
+    with pytest.raises(UserError, match="SemSegEvaluator of set: the model predicts no 'sem_seg'"):
+        try_outputs(Perfect(data), [EvaluationSet("set", own.loader, [maps])])
 
 
 def test_a_loader_of_batches_is_tried_with_its_first_batch():

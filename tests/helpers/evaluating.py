@@ -12,7 +12,8 @@ from small_data import evaluation_loader
 from torch import nn
 
 from diffkd_d2.engine.evaluation import evaluate
-from diffkd_d2.engine.evaluators import build_test_sets, try_outputs
+from diffkd_d2.engine.evaluators import build_test_sets
+from diffkd_d2.engine.outputs import try_outputs
 
 
 class Perfect(nn.Module):

@@ -17,7 +17,8 @@ from compare_arms import choose_last_test_set, load_arm, parse_arms
 from compare_results import headline, predictions_of, read_results, read_tasks
 from compare_runs import Run, environment_of
 from compare_table import tables
-from comparing import DIFFKD
+from comparing import DIFFKD, TINY
+from detectron2.config import LazyConfig, instantiate
 from omegaconf import OmegaConf
 
 from diffkd_d2.errors import UserError
@@ -226,6 +227,20 @@ def test_a_method_without_a_teacher_is_refused(tmp_path):
     assert plan(baseline, [*alone, "--method", "pkd"], args)
     with pytest.raises(UserError, match="arm z would be the student alone"):
         plan(shares_it, [*alone, "--method", "pkd"], args)
+
+
+@SLOW
+def test_a_teacher_of_other_classes_is_left_out_of_the_tables(compare, tmp_path):
+    teacher = LazyConfig.load("configs/bccd/teacher_retinanet_r50.py").model.student
+    torch.save({"model": instantiate(teacher).state_dict()}, tmp_path / "teacher.pth")
+    words = ["tests/helpers/forked_compare.py", "--config-file", "configs/shapes/alone_retinanet_r18.py"]
+    words += ["--teacher", "configs/bccd/teacher_retinanet_r50.py", "--teacher-weights", str(tmp_path / "teacher.pth")]
+    words += ["--methods", "alone,mimic", "--seeds", "1", "--output", str(tmp_path / "out"), "distill.levels=[p3]"]
+    printed = compare.finish([*words, *TINY])
+    assert "the teacher is not in the tables: teacher ended with code 2: " in printed and "3 classes" in printed
+    summary = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert summary["teacher"] is None and list(summary["arms"]) == ["alone", "mimic"]
+    assert "| teacher" not in (tmp_path / "out" / "compare.md").read_text()
 
 
 def test_a_config_without_test_set_is_refused(tmp_path):

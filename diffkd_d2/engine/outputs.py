@@ -1,0 +1,118 @@
+"""Try the evaluators on a model's first prediction; leave out what a teacher does not predict."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from detectron2.evaluation import (
+    CityscapesInstanceEvaluator,
+    CityscapesSemSegEvaluator,
+    COCOEvaluator,
+    COCOPanopticEvaluator,
+    DatasetEvaluator,
+    LVISEvaluator,
+    PascalVOCDetectionEvaluator,
+    SemSegEvaluator,
+    inference_context,
+)
+from detectron2.utils import comm
+from torch import nn
+
+from ..errors import UserError
+from .build import explained_errors
+from .evaluators import EvaluationSet, is_shipped, one_line_evaluator
+
+logger = logging.getLogger(__name__)
+
+# What an evaluator reads of a model's output: any of these entries.
+READS: dict[type[DatasetEvaluator], tuple[str, ...]] = {
+    COCOEvaluator: ("instances", "proposals"),
+    LVISEvaluator: ("instances", "proposals"),
+    PascalVOCDetectionEvaluator: ("instances",),
+    CityscapesInstanceEvaluator: ("instances",),
+    SemSegEvaluator: ("sem_seg",),
+    CityscapesSemSegEvaluator: ("sem_seg",),
+    COCOPanopticEvaluator: ("panoptic_seg",),
+}
+TASK_FIELDS = {"segm": "pred_masks", "keypoints": "pred_keypoints"}  # of COCOEvaluator's tasks
+
+
+def try_outputs(model: nn.Module, sets: Sequence[EvaluationSet]) -> None:
+    """Predict the first image of each test set, or its first batch, and let the evaluators process the result.
+
+    The random generators and the evaluators are restored.
+
+    Raises:
+        UserError: if the model cannot predict the image, or an output that an evaluator needs is missing.
+    """
+    for name, loader, evaluators in sets:
+        inputs, outputs = _first_prediction(model, name, loader)
+        if inputs is None:
+            continue
+        for evaluator in evaluators:
+            with one_line_evaluator(f"evaluator {type(evaluator).__name__} of {name}", is_shipped(type(evaluator))):
+                missing = _missing(evaluator, inputs, outputs)
+                if missing:
+                    raise UserError(missing)
+                evaluator.reset()
+                if comm.is_main_process():
+                    evaluator.process(inputs, outputs)
+                evaluator.reset()
+
+
+def leave_out_missing(teacher: nn.Module, sets: Sequence[EvaluationSet]) -> list[EvaluationSet]:
+    """Return the test sets with the evaluators and tasks whose input a teacher predicts; log the others.
+
+    A teacher may have another task than the student: a Mask R-CNN can teach a PanopticFPN.
+
+    Raises:
+        UserError: if the teacher cannot predict the first image of a set.
+    """
+    kept = []
+    for name, loader, evaluators in sets:
+        inputs, outputs = _first_prediction(teacher, name, loader)
+        served = []
+        for evaluator in evaluators:
+            missing = _missing(evaluator, inputs, outputs)
+            if missing:
+                logger.warning(f"the teacher is not judged by {type(evaluator).__name__} in full: {missing}")
+            if not missing or _keep_served_tasks(evaluator, outputs[0]):
+                served.append(evaluator)
+        kept.append(EvaluationSet(name, loader, served))
+    return kept
+
+
+def _keep_served_tasks(evaluator: DatasetEvaluator, output: dict[str, Any]) -> bool:
+    """Drop the tasks of a COCOEvaluator that the output does not serve; return whether tasks are left."""
+    if not isinstance(evaluator, COCOEvaluator) or "instances" not in output:
+        return False
+    evaluator._tasks = tuple(task for task in evaluator._tasks or () if _serves(output, task))
+    return bool(evaluator._tasks)
+
+
+def _serves(output: dict[str, Any], task: str) -> bool:
+    return task not in TASK_FIELDS or output["instances"].has(TASK_FIELDS[task])
+
+
+def _first_prediction(model: nn.Module, name: str, loader: Any) -> tuple[Any, Any]:
+    """Return the first image of a test set, or its first batch, and the prediction; None twice for an empty loader."""
+    what = f"the first prediction on {name or 'the test data'}"
+    with explained_errors(what), torch.random.fork_rng(), inference_context(model), torch.no_grad():
+        inputs = [loader.dataset[0]] if getattr(loader, "records", ()) else next(iter(loader), None)
+        return inputs, None if inputs is None else model(inputs)
+
+
+def _missing(evaluator: DatasetEvaluator, inputs: Any, outputs: Any) -> str:
+    """Return what the outputs lack that the evaluator reads; "" if nothing is known to be missing."""
+    if not isinstance(inputs, list):
+        return ""
+    output = outputs[0]
+    reads = next((entries for kind, entries in READS.items() if isinstance(evaluator, kind)), ())
+    if reads and not any(entry in output for entry in reads):
+        return f"the model predicts no '{reads[0]}'"
+    if isinstance(evaluator, COCOEvaluator) and "instances" in output:
+        for task in evaluator._tasks or ():
+            if not _serves(output, task):
+                return f"tasks has '{task}', but the model predicts no {TASK_FIELDS[task]}"
+    return ""
