@@ -1,4 +1,4 @@
-"""The tables of docs/results.md and README.md that compare.py measured equal the summaries in docs/results/."""
+"""The tables in docs/results.md, its pages and README.md equal the summaries that compare.py wrote."""
 
 import json
 import re
@@ -10,7 +10,8 @@ from tabulate import tabulate
 
 REPO = Path(__file__).resolve().parents[1]
 SUMMARIES = sorted((REPO / "docs/results").glob("*.json"))
-PAGE = (REPO / "docs/results.md").read_text()
+OVERVIEW = (REPO / "docs/results.md").read_text()
+PAGES = "\n".join(path.read_text() for path in sorted((REPO / "docs/results").glob("*.md")))
 README = (REPO / "README.md").read_text()
 # The first and second cell of a summary's row in the README's table.
 ROWS = {"shapes_retinanet": ("`shapes`", "RetinaNet R18"), "bccd_balance_200": ("BCCD", "RetinaNet R18")}
@@ -33,20 +34,39 @@ def test_there_are_summaries():
     assert set(ROWS) <= {path.stem for path in SUMMARIES}
 
 
-def test_the_page_has_the_tables(summary):
+def test_the_pages_have_the_tables(summary):
     path, content = summary
-    assert f"(results/{path.name})" in PAGE
+    assert f"({path.name})" in PAGES
     for task, metric in content["headline"].items():
-        assert printed(main_table(content, task, metric)) in PAGE
-    assert printed(cost_table(content)) in PAGE
+        assert printed(main_table(content, task, metric)) in PAGES
+    assert printed(cost_table(content)) in PAGES
 
 
-def test_the_page_has_the_command(summary):
+def test_the_pages_have_the_command(summary):
     _, content = summary
     # Shells and line ends aside.
-    words = set(re.sub(r"[\"'\\`()]", " ", PAGE).split())
+    words = set(re.sub(r"[\"'\\`()]", " ", PAGES).split())
     for arm in content["arms"].values():
         assert {*content["command"], *arm["words"]} - {"model.points=[]", "--method"} <= words
+
+
+def test_the_overview_has_the_means(summary):
+    path, content = summary
+    (row,) = (cells(line) for line in OVERVIEW.splitlines() if f"(results/{path.name})" in line and line[0] == "|")
+    task, metric = next(iter(content["headline"].items()))
+    means = {name: arm["results"][task][metric]["mean"] for name, arm in content["arms"].items()}
+    diffkd = next((name for name in ("diffkd", "diffkd-balance-5") if name in means), None)
+    others = {name: mean for name, mean in means.items() if not name.startswith(("alone", "mimic", "diffkd"))}
+    best = max(others, key=lambda name: others[name], default=None)
+    assert row[2:] == [
+        str(content["arms"]["alone"]["iterations"]),
+        str(len(content["seeds"])),
+        number(content["teacher"][task][metric]),
+        number(means["alone"]),
+        number(means["mimic"]) if "mimic" in means else "",
+        number(means[diffkd]) if diffkd else "",
+        f"{best} {number(others[best])}" if best else "",
+    ]
 
 
 @pytest.mark.parametrize("stem", ROWS)
