@@ -25,7 +25,7 @@ from .evaluators import EvaluationSet, is_shipped, one_line_evaluator
 
 logger = logging.getLogger(__name__)
 
-# What an evaluator reads of a model's output: any of these entries.
+# What Detectron2's evaluators read of a model's output: any of these entries. A subclass may read others.
 READS: dict[type[DatasetEvaluator], tuple[str, ...]] = {
     COCOEvaluator: ("instances", "proposals"),
     LVISEvaluator: ("instances", "proposals"),
@@ -105,10 +105,10 @@ def _first_prediction(model: nn.Module, name: str, loader: Any) -> tuple[Any, An
 
 def _missing(evaluator: DatasetEvaluator, inputs: Any, outputs: Any) -> str:
     """Return what the outputs lack that the evaluator reads; "" if nothing is known to be missing."""
-    if not isinstance(inputs, list):
+    reads = READS.get(type(evaluator), ())
+    if not isinstance(inputs, list) or not (reads or isinstance(evaluator, COCOEvaluator)):
         return ""
     output = outputs[0]
-    reads = next((entries for kind, entries in READS.items() if isinstance(evaluator, kind)), ())
     if reads and not any(entry in output for entry in reads):
         return f"the model predicts no '{reads[0]}'"
     if isinstance(evaluator, COCOEvaluator) and "instances" in output:
