@@ -14,7 +14,12 @@ OVERVIEW = (REPO / "docs/results.md").read_text()
 PAGES = "\n".join(path.read_text() for path in sorted((REPO / "docs/results").glob("*.md")))
 README = (REPO / "README.md").read_text()
 # The first and second cell of a summary's row in the README's table.
-ROWS = {"shapes_retinanet": ("`shapes`", "RetinaNet R18"), "bccd_balance_200": ("BCCD", "RetinaNet R18")}
+ROWS = {
+    "shapes_retinanet": ("`shapes`", "RetinaNet R18"),
+    "shapes_faster_rcnn_500": ("`shapes`", "Faster R-CNN R18"),
+    "bccd_balance_200": ("200 iterations", "RetinaNet R18"),
+    "bccd_mobilenetv2_1600": ("1,600 iterations", "RetinaNet R18"),
+}
 
 
 def cells(line: str) -> list[str]:
