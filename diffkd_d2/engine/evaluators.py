@@ -239,6 +239,7 @@ def one_line_evaluator(what: str, shipped: bool) -> Iterator[None]:
 
 
 def is_shipped(evaluator_class: type) -> bool:
+    """Return whether an evaluator is Detectron2's or ours, not code of a project."""
     return evaluator_class.__module__.partition(".")[0] in ("detectron2", "diffkd_d2")
 
 
