@@ -6,12 +6,10 @@ from typing import Any
 
 import torch
 from detectron2.evaluation import (
-    CityscapesInstanceEvaluator,
     CityscapesSemSegEvaluator,
     COCOEvaluator,
     COCOPanopticEvaluator,
     DatasetEvaluator,
-    LVISEvaluator,
     PascalVOCDetectionEvaluator,
     SemSegEvaluator,
     inference_context,
@@ -25,15 +23,13 @@ from .evaluators import EvaluationSet, is_shipped, one_line_evaluator
 
 logger = logging.getLogger(__name__)
 
-# What Detectron2's evaluators read of a model's output: any of these entries. A subclass may read others.
-READS: dict[type[DatasetEvaluator], tuple[str, ...]] = {
-    COCOEvaluator: ("instances", "proposals"),
-    LVISEvaluator: ("instances", "proposals"),
-    PascalVOCDetectionEvaluator: ("instances",),
-    CityscapesInstanceEvaluator: ("instances",),
-    SemSegEvaluator: ("sem_seg",),
-    CityscapesSemSegEvaluator: ("sem_seg",),
-    COCOPanopticEvaluator: ("panoptic_seg",),
+# The entry of an output without which an evaluator of Detectron2 fails. COCO's, LVIS's and Cityscapes' instance evaluators take
+# an output without "instances" as no detection, as Panoptic-DeepLab means it. A subclass may read others.
+READS: dict[type[DatasetEvaluator], str] = {
+    PascalVOCDetectionEvaluator: "instances",
+    SemSegEvaluator: "sem_seg",
+    CityscapesSemSegEvaluator: "sem_seg",
+    COCOPanopticEvaluator: "panoptic_seg",
 }
 TASK_FIELDS = {"segm": "pred_masks", "keypoints": "pred_keypoints"}  # of COCOEvaluator's tasks
 
@@ -105,12 +101,12 @@ def _first_prediction(model: nn.Module, name: str, loader: Any) -> tuple[Any, An
 
 def _missing(evaluator: DatasetEvaluator, inputs: Any, outputs: Any) -> str:
     """Return what the outputs lack that the evaluator reads; "" if nothing is known to be missing."""
-    reads = READS.get(type(evaluator), ())
-    if not isinstance(inputs, list) or not (reads or isinstance(evaluator, COCOEvaluator)):
+    entry = READS.get(type(evaluator))
+    if not isinstance(inputs, list) or not (entry or isinstance(evaluator, COCOEvaluator)):
         return ""
     output = outputs[0]
-    if reads and not any(entry in output for entry in reads):
-        return f"the model predicts no '{reads[0]}'"
+    if entry and entry not in output:
+        return f"the model predicts no '{entry}'"
     if isinstance(evaluator, COCOEvaluator) and "instances" in output:
         for task in evaluator._tasks or ():
             if not _serves(output, task):

@@ -92,6 +92,16 @@ def test_a_teacher_of_another_task_is_judged_by_what_it_predicts(tmp_path, caplo
         try_outputs(Perfect(data), [EvaluationSet("set", own.loader, [maps])])
 
 
+def test_an_output_without_instances_is_no_detection(tmp_path):
+    class Blind(nn.Module):  # as Panoptic-DeepLab answers when it finds nothing
+        def forward(self, inputs):
+            return [{} for _ in inputs]
+
+    sets = build_test_sets(config(register_coco(tmp_path, coco(), "set"), tasks=["bbox", "segm"]), Blind())
+    try_outputs(Blind(), sets)
+    assert leave_out_missing(Blind(), sets)[0].evaluators == sets[0].evaluators
+
+
 def test_a_loader_of_batches_is_tried_with_its_first_batch():
     class Scores(nn.Module):
         def forward(self, inputs):
