@@ -23,8 +23,9 @@ from .evaluators import EvaluationSet, is_shipped, one_line_evaluator
 
 logger = logging.getLogger(__name__)
 
-# The entry of an output without which an evaluator of Detectron2 fails. COCO's, LVIS's and Cityscapes' instance evaluators take
-# an output without "instances" as no detection, as Panoptic-DeepLab means it. A subclass may read others.
+# The entry of an output without which an evaluator of Detectron2 fails. COCO's, LVIS's and Cityscapes' instance
+# evaluators take an output without "instances" as no detection, as Panoptic-DeepLab means it. A subclass may read
+# others.
 READS: dict[type[DatasetEvaluator], str] = {
     PascalVOCDetectionEvaluator: "instances",
     SemSegEvaluator: "sem_seg",
