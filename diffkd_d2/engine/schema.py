@@ -1,11 +1,9 @@
-"""Types and ranges of config values: a table for `configs/common`, annotations for calls of this package."""
+"""Types and ranges of the options that a config sets, as a table."""
 
-import inspect
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal, get_args, get_origin
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from detectron2.utils.registry import locate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import (
     BaseModel,
@@ -17,15 +15,11 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     Tag,
-    TypeAdapter,
     ValidationError,
 )
-from torch import nn
 
 from ..errors import UserError, nearest
-
-LIBRARIES = ("detectron2", "diffkd_d2", "timm")
-Fraction = Annotated[float, Field(ge=0, le=1)]
+from .call_arguments import Fraction, expected, faults_of_calls
 
 
 class Closed(BaseModel):
@@ -169,21 +163,6 @@ class Config(Open):
     distill: Distill
 
 
-# Arguments of Detectron2, timm and this package that have a range wherever a config calls something with them.
-ARGUMENTS: dict[str, Any] = {
-    **dict.fromkeys(("num_classes", "num_anchors", "num_keypoints", "batch_size_per_image", "max_size"), PositiveInt),
-    **dict.fromkeys(("test_score_thresh", "test_nms_thresh", "nms_thresh", "positive_fraction", "prob"), Fraction),
-    **dict.fromkeys(("label_smoothing", "single_category_max_area"), Fraction),
-    **dict.fromkeys(("min_scale", "max_scale"), PositiveFloat),
-    **dict.fromkeys(("mixup_alpha", "cutmix_alpha", "focal_loss_gamma"), NonNegativeFloat),
-    "prior_prob": Annotated[float, Field(gt=0, lt=1)],
-    "freeze_at": Annotated[int, Field(ge=0, le=5)],
-    "pixel_std": list[PositiveFloat],
-    "crop_size": list[PositiveFloat],
-    "short_edge_length": PositiveInt | list[PositiveInt],
-}
-
-
 def check_config(cfg: DictConfig) -> None:
     """Check the types and ranges of a whole config.
 
@@ -205,7 +184,7 @@ def check_config(cfg: DictConfig) -> None:
         lines = dict.fromkeys(map(_line, own or error.errors()))
         raise UserError("the config: " + "; ".join(lines)) from error
     # Other names at the top of a config, such as a loop variable, are not checked.
-    faults = [fault for name in parts for fault in _faults_of_calls(cfg[name], name)]
+    faults = [fault for name in parts for fault in faults_of_calls(cfg[name], name)]
     if faults:
         raise UserError("the config: " + "; ".join(faults))
 
@@ -227,74 +206,4 @@ def _line(fault: Any) -> str:
         return f"nothing reads {path}{nearest(str(fault['loc'][-1]), list(part.model_fields))}"
     if "[" in str(fault["loc"][-1]) or fault["loc"][-1] == "str":  # the alternative of a union, or an index
         path = path.rpartition(".")[0]
-    return f"{path} is {fault['input']!r}, {_expected(fault)}"
-
-
-def _expected(fault: Any) -> str:
-    return fault["msg"].replace("Input should be", "expected").replace("String should", "expected a text to")
-
-
-def _faults_of_calls(node: Any, path: str) -> Iterator[str]:
-    """Compare the arguments of this package's LazyCalls with the annotations of what they call."""
-    if isinstance(node, ListConfig):
-        children: Any = enumerate(node)
-    elif isinstance(node, DictConfig):
-        children = ((key, node[key]) for key in node if not OmegaConf.is_missing(node, key))
-    else:
-        return
-    annotations = _annotations(node)
-    checked = {name: annotation for name, annotation in annotations.items() if _is_plain(annotation)} | _ranges(node)
-    for key, value in children:
-        where = f"{path}.{key}" if path else str(key)
-        yield from _faults_of_calls(value, where)
-        if _wants_module(annotations.get(key), value) and not _calls(value):
-            yield f"{where} is {value!r}, expected what builds a module, L(...)(...)"
-        if key in checked and not _calls(value):
-            value = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-            try:
-                TypeAdapter(checked[key], config=ConfigDict(strict=True)).validate_python(value)
-            except ValidationError as error:
-                expected = " or ".join(dict.fromkeys(_expected(fault) for fault in error.errors()))
-                yield f"{where} is {value!r}, {expected}"
-
-
-def _wants_module(annotation: Any, value: Any) -> bool:
-    """Return whether an argument must be a module, or may be one, and the value cannot build it."""
-    if annotation is nn.Module:
-        return not isinstance(value, nn.Module)
-    kinds = get_args(annotation)
-    return nn.Module in kinds and isinstance(value, str | int | float) and type(value) not in kinds
-
-
-def _annotations(node: Any) -> dict[str, Any]:
-    """Return the annotations of what a node calls if it is this package's."""
-    target, package = _target(node)
-    if package != "diffkd_d2":
-        return {}
-    parameters = inspect.signature(target).parameters.values()
-    return {p.name: p.annotation for p in parameters if p.kind is not p.VAR_KEYWORD}
-
-
-def _ranges(node: Any) -> dict[str, Any]:
-    """Return the ranges of a node's arguments if it calls something of a library."""
-    return {name: ARGUMENTS[name] | None for name in ARGUMENTS if name in node and _target(node)[1] in LIBRARIES}
-
-
-def _target(node: Any) -> tuple[Any, str]:
-    """Return what a node calls and its top package; None and "" if it calls nothing."""
-    target: Any = node.get("_target_") if isinstance(node, DictConfig) else None
-    target = locate(target) if isinstance(target, str) else target
-    return target, str(getattr(target, "__module__", "")).partition(".")[0]
-
-
-def _is_plain(annotation: Any) -> bool:
-    """Return whether an annotation consists only of numbers, strings, lists and the like, which a config can write."""
-    if get_origin(annotation) is not None or get_args(annotation):
-        return "collections.abc.Callable" not in str(annotation) and all(map(_is_plain, get_args(annotation)))
-    return annotation in (int, float, str, bool, type(None), Ellipsis)
-
-
-def _calls(value: Any) -> bool:
-    if isinstance(value, DictConfig):
-        return "_target_" in value or any(_calls(v) for v in value.values())
-    return isinstance(value, ListConfig) and any(map(_calls, value))
+    return f"{path} is {fault['input']!r}, {expected(fault)}"

@@ -1,4 +1,4 @@
-"""Variants of DiffKD that were measured in docs/results.md, "Is it the diffusion?"; not part of the package."""
+"""Variants of DiffKD that were measured in docs/results/bccd_diffkd.md; not part of the package."""
 
 import math
 from itertools import pairwise
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from diffkd_d2.diffusion import NoiseMatcher
 from diffkd_d2.distillers import DiffKD
+from diffkd_d2.distillers.losses import masked_mse, ones_or
 
 
 class VariantDiffKD(DiffKD):
@@ -67,3 +68,25 @@ class CappedNoiseMatcher(NoiseMatcher):
     def gamma(self, x: Tensor) -> Tensor:
         """Return gamma in (0, max_gamma), (N,)."""
         return self.max_gamma * super().gamma(x)
+
+
+class ScoredDiffKD(DiffKD):
+    """DiffKD whose `loss_kd` is weighted by the teacher's class scores, as ScoreMimic's is; for feature maps."""
+
+    needs = ("scores",)
+
+    def forward(  # type: ignore[override]  # takes the scores too
+        self, student: Tensor, teacher: Tensor, mask: Tensor | None = None, *, scores: Tensor
+    ) -> dict[str, Tensor]:
+        """Return what DiffKD returns.
+
+        Args:
+            student, teacher, mask: as in DiffKD.
+            scores: (N, 1, H, W) in [0, 1], the teacher's largest class probability.
+        """
+        latent, losses = self.encode(teacher, mask)
+        refined, gamma = self.refine(student)
+        losses["loss_kd"] = self.kd_weight * masked_mse(refined, latent, scores * ones_or(mask, scores))
+        losses["loss_diffusion"] = self.diffusion_weight * self.diffusion_loss(latent, mask=mask)
+        losses["gamma"] = gamma.detach().mean()
+        return losses

@@ -5,10 +5,12 @@ import pickle
 
 import pytest
 from detectron2.config import LazyCall as L
+from detectron2.config import instantiate
 from fvcore.common.param_scheduler import MultiStepParamScheduler
 from leaves import LEAVES, ROOT, load
 from omegaconf import OmegaConf
 
+from diffkd_d2.distillers import ScoreMimic
 from diffkd_d2.engine.config import complete, finish, load_config, load_lazy
 from diffkd_d2.engine.defaults import distill_defaults, train_defaults
 from diffkd_d2.engine.overrides import apply_overrides
@@ -141,6 +143,21 @@ def test_values_of_a_schedule_by_steps(cfg, values):
         check_config(cfg)
     cfg.lr_multiplier.values = [1.0, 0.1]
     check_config(cfg)
+
+
+def test_a_tuple_may_be_written_as_tuple_or_list(cfg):
+    cfg.model.points[0].distiller = L(ScoreMimic)(student_channels=16, teacher_channels=16)
+    for scores in (("head", (0, 1)), ["head", [0, 1]], ("head", "p3"), ("head", None)):
+        cfg.model.points[0].scores = scores
+        check_config(cfg)
+        assert isinstance(instantiate(cfg.model.points[0]).scores, tuple)
+
+
+@pytest.mark.parametrize("scores", ["head", ("head",), ("head", 0.5), (3, "p3"), ("head", (0, 1), 2)])
+def test_items_of_a_tuple_are_checked(cfg, scores):
+    cfg.model.points[0].scores = scores
+    with pytest.raises(UserError, match=r"model\.points\.0\.scores is .*, "):
+        check_config(cfg)
 
 
 def test_arguments_of_other_code_are_not_checked(cfg):
