@@ -39,8 +39,11 @@ def one_line_errors() -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    """Return the message; a DataLoader worker's error arrives with the worker's traceback, and its last line is it."""
-    return str(error).strip().splitlines()[-1].rpartition(f"{type(error).__name__}: ")[-1]
+    """Return the message as one line; of a DataLoader worker's, which has the worker's traceback, the last line."""
+    lines = str(error).strip().splitlines()
+    if "Traceback (most recent call last):" in lines:
+        return lines[-1].rpartition(f"{type(error).__name__}: ")[-1]
+    return " ".join(line.strip() for line in lines)
 
 
 def nearest(name: str, names: list[str], count: int = 3) -> str:

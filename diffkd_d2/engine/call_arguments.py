@@ -2,22 +2,13 @@
 
 import inspect
 from collections.abc import Iterator
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from pydantic import (
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    Strict,
-    TypeAdapter,
-    ValidationError,
-)
-from torch import nn
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from .annotations import misfit, strict_misfit
 
 LIBRARIES = ("detectron2", "diffkd_d2", "timm")
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -30,6 +21,7 @@ ARGUMENTS: dict[str, Any] = {
     **dict.fromkeys(("min_scale", "max_scale"), PositiveFloat),
     **dict.fromkeys(("mixup_alpha", "cutmix_alpha", "focal_loss_gamma"), NonNegativeFloat),
     "prior_prob": Annotated[float, Field(gt=0, lt=1)],
+    "instance_mask_format": Literal["polygon", "bitmask"],
     "freeze_at": Annotated[int, Field(ge=0, le=5)],
     "pixel_std": list[PositiveFloat],
     "crop_size": list[PositiveFloat],
@@ -46,32 +38,16 @@ def faults_of_calls(node: Any, path: str) -> Iterator[str]:
     else:
         return
     annotations = _annotations(node)
-    checked = {name: _written(type_) for name, type_ in annotations.items() if _is_plain(type_)} | _ranges(node)
+    ranges = _ranges(node)
     for key, value in children:
         where = f"{path}.{key}" if path else str(key)
         yield from faults_of_calls(value, where)
-        if _wants_module(annotations.get(key), value) and not _calls(value):
-            yield f"{where} is {value!r}, expected what builds a module, L(...)(...)"
-        if key in checked and not _calls(value):
-            value = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-            try:
-                TypeAdapter(checked[key], config=ConfigDict(strict=True)).validate_python(value)
-            except ValidationError as error:
-                wanted = " or ".join(dict.fromkeys(expected(fault) for fault in error.errors()))
-                yield f"{where} is {value!r}, {wanted}"
-
-
-def expected(fault: Any) -> str:
-    """Return what a fault of pydantic expects, in our words."""
-    return str(fault["msg"]).replace("Input should be", "expected").replace("String should", "expected a text to")
-
-
-def _wants_module(annotation: Any, value: Any) -> bool:
-    """Return whether an argument must be a module, or may be one, and the value cannot build it."""
-    if annotation is nn.Module:
-        return not isinstance(value, nn.Module)
-    kinds = get_args(annotation)
-    return nn.Module in kinds and isinstance(value, str | int | float) and type(value) not in kinds
+        if _calls(value) or key not in annotations | ranges:
+            continue
+        value = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        wanted = strict_misfit(ranges[key], value) if key in ranges else misfit(annotations[key], value)
+        if wanted:
+            yield f"{where} is {value!r}, {wanted}"
 
 
 def _annotations(node: Any) -> dict[str, Any]:
@@ -93,23 +69,6 @@ def _target(node: Any) -> tuple[Any, str]:
     target: Any = node.get("_target_") if isinstance(node, DictConfig) else None
     target = locate(target) if isinstance(target, str) else target
     return target, str(getattr(target, "__module__", "")).partition(".")[0]
-
-
-def _is_plain(annotation: Any) -> bool:
-    """Return whether an annotation consists only of numbers, strings, lists and the like, which a config can write."""
-    if get_origin(annotation) is not None or get_args(annotation):
-        return "collections.abc.Callable" not in str(annotation) and all(map(_is_plain, get_args(annotation)))
-    return annotation in (int, float, str, bool, type(None), Ellipsis)
-
-
-def _written(annotation: Any) -> Any:
-    """Return an annotation whose tuples may be lists, because a config keeps a tuple as a list."""
-    parts = tuple(map(_written, get_args(annotation)))
-    if not parts:
-        return annotation
-    origin: Any = get_origin(annotation)
-    rebuilt = (Union if origin is UnionType else origin)[parts]
-    return Annotated[rebuilt, Strict(False)] if origin is tuple else rebuilt
 
 
 def _calls(value: Any) -> bool:

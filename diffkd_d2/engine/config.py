@@ -143,8 +143,8 @@ def finish(cfg: DictConfig) -> DictConfig:
         UserError: if `distill.where` or `distill.levels` is set but the config lists its points, or a value does not
             have the type and range in `schema.py`.
     """
+    _write_paths(cfg)
     check_config(cfg)
-    cfg.train.output_dir = os.path.expanduser(cfg.train.output_dir)
     given = {key: cfg.distill.pop(key) for key in ("where", "levels") if key in cfg.distill}
     given = {key: value for key, value in given.items() if value is not None}
     points = cfg.model.pop("points", [])
@@ -158,6 +158,17 @@ def finish(cfg: DictConfig) -> DictConfig:
         points.update(given)
     cfg.model.points = points
     return cfg
+
+
+def _write_paths(node: Any) -> None:
+    """Replace each `Path` of a config by its text, and a "~/" at the start of a text by the home folder."""
+    if isinstance(node, DictConfig | ListConfig):
+        for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
+            value = None if OmegaConf.is_missing(node, key) else node._get_node(key)
+            if isinstance(value, DictConfig | ListConfig):
+                _write_paths(value)
+            elif not OmegaConf.is_interpolation(node, key) and isinstance(node[key], str | Path):
+                node[key] = os.path.expanduser(node[key]) if str(node[key]).startswith("~/") else str(node[key])
 
 
 def place_models(node: Any, device: str) -> None:

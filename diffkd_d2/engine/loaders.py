@@ -1,13 +1,14 @@
 """Build data loaders with one-line errors, and compare their channel order with the model's."""
 
 import os
+import re
 from typing import Any
 
 from detectron2.data import DatasetCatalog
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ..data.loaders import dataset_names, instantiate_loader
+from ..data.loaders import instantiate_loader
 from ..errors import UserError, nearest
 from .build import explained_errors
 
@@ -34,12 +35,13 @@ def build_loader(node: DictConfig) -> Any:
         except AssertionError as error:  # Detectron2's loaders assert that prepared files exist
             if not str(error):
                 raise
-            raise UserError(f"dataset: {error} (DETECTRON2_DATASETS is '{root}')") from error
+            what = f"{error} is not there" if re.fullmatch(r"\S*/\S+", str(error)) else str(error)
+            raise UserError(f"dataset: {what} (DETECTRON2_DATASETS is '{root}')") from error
         except KeyError as error:
-            if "is not registered" not in str(error):
+            missing = re.search(r"'(\S+)' is not registered", str(error))
+            if missing is None:
                 raise
-            wanted = [name for name in dataset_names(node) if name not in DatasetCatalog.list()]
-            raise UserError(f"unknown dataset {wanted}{nearest(str(wanted[0]), DatasetCatalog.list())}") from error
+            raise UserError(f"unknown dataset '{missing[1]}'{nearest(missing[1], DatasetCatalog.list())}") from error
 
 
 def check_image_format(node: DictConfig, model: nn.Module) -> None:

@@ -13,8 +13,9 @@ from ..errors import UserError, nearest
 from ..meta_arch.auto_points import AutoPoints
 
 # `_target_` names what a LazyCall calls, `extend` the functions that `yaml_model` runs, `project` a file that it runs:
-# as a key, or in a value.
-_CALLED = re.compile(r"(_target_)|\b(extend|project)\b(?=[^=]*=)|\b(extend|project)['\"]?\s*:")
+# in a key, or as a key of a dict in a value.
+_CALLED_IN_KEY = re.compile(r"_target_|\b(extend|project)\b")
+_CALLED_IN_VALUE = re.compile(r"_target_|(?<![^\s{,'\"])(extend|project)(?=['\"]?\s*:)")
 # `${oc.decode:...}` and the like compute; `${train.seed}` only refers.
 _RESOLVER = re.compile(r"\$\{[^}]*:")
 
@@ -23,7 +24,7 @@ def apply_overrides(cfg: DictConfig, overrides: list[str]) -> DictConfig:
     """Apply `key=value` overrides.
 
     A key must exist in the config, or be a keyword argument of what a LazyCall calls; `+key=value` adds any other. A
-    value that starts with "~" starts with the home folder.
+    value that starts with "~" starts with the home folder, and an unquoted text may contain "=".
 
     Raises:
         UserError: if an override is not `key=value` or not data, or its key does not exist.
@@ -38,21 +39,22 @@ def apply_overrides(cfg: DictConfig, overrides: list[str]) -> DictConfig:
         elif key.startswith("+model.points.") and isinstance(OmegaConf.select(cfg, "model.points"), ListConfig):
             if not key.split(".")[2].isdigit():
                 raise UserError(f"override '{override}' goes with --method; here model.points is a list: name a point")
-    try:
-        for override in overrides:
-            key, _, value = override.removeprefix("+").partition("=")
+    for override in overrides:
+        key, _, value = override.removeprefix("+").partition("=")
+        try:
             if value.startswith("[") and isinstance(OmegaConf.select(cfg, key), DictConfig):
                 OmegaConf.update(cfg, key, [], merge=False)  # a list replaces points that a method chooses
-            LazyConfig.apply_overrides(cfg, [_expand_home(f"{key}={value}")])
-        return cfg
-    except Exception as error:  # hydra's parser and omegaconf each raise their own kinds
-        raise UserError(f"cannot apply overrides: {str(error).splitlines()[0]}") from error
+            LazyConfig.apply_overrides(cfg, [f"{key}={_quoted(value)}"])
+        except Exception as error:  # hydra's parser and omegaconf each raise their own kinds
+            raise UserError(f"cannot apply override '{override}': {str(error).splitlines()[0]}") from error
+    return cfg
 
 
-def _expand_home(override: str) -> str:
-    """Replace "~" by the home folder, since the parser of overrides does not know "~"."""
-    key, _, value = override.partition("=")
-    return f"{key}='{os.path.expanduser(value)}'" if value.startswith("~") else override
+def _quoted(value: str) -> str:
+    """Quote a text with "~", which becomes the home folder, or with "="; the parser of overrides knows neither."""
+    if value.startswith("~"):
+        return f"'{os.path.expanduser(value)}'"
+    return f"'{value}'" if "=" in value and value[0] not in "[{'\"" else value
 
 
 def locate_target(node: Any) -> Any:
@@ -65,7 +67,8 @@ def locate_target(node: Any) -> Any:
 
 def require_data(override: str) -> None:
     """Raise UserError if `key=value` decides what is called, in its key or value, or uses a resolver."""
-    called = _CALLED.search(override)
+    key, _, value = override.partition("=")
+    called = _CALLED_IN_KEY.search(key) or _CALLED_IN_VALUE.search(value)
     if called:
         raise UserError(f"override '{override}': {called[0]} decides what is called, which only a config may")
     if _RESOLVER.search(override):

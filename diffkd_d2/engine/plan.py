@@ -50,7 +50,7 @@ def log_plan(
         f"train {' + '.join(dataset_names(cfg.dataloader.train))}".rstrip(): loader,
         **{f"test {s.name}".rstrip(): s.loader for s in test_sets},
     }.items():
-        lines += [f"  data    {name}: {line}" for line in _data(data)]
+        lines += [f"  data    {name}: {line}" for line in data_lines(data)]
     lines += [f"  point   {line}" for line in _points(model, checked.maps)]
     lines += [f"  length  iterations {start_iter} to {cfg.train.max_iter - 1}; {_window(cfg, model)}"]
     lines += [f"  step    {_cost(cfg, model, checked.batches)}"]
@@ -70,12 +70,14 @@ def _millions(part: nn.Module) -> str:
     return f"{total / 1e6:.2f} M parameters, {trained / 1e6:.2f} M of them trained"
 
 
-def _data(loader: Any) -> list[str]:
+def data_lines(loader: Any) -> list[str]:
     """Return lines on images, objects per class, and records that were left out."""
     records = getattr(loader, "records", None)
     if records is None:
-        dataset: Any = getattr(loader, "dataset", None)
-        return [f"{len(dataset)} images" if hasattr(dataset, "__len__") else "a loader that does not say what it reads"]
+        try:
+            return [f"{len(loader.dataset)} images"]
+        except (AttributeError, TypeError):  # Detectron2's grouped loader has a `dataset` whose `len` fails
+            return ["a loader that does not say what it reads"]
     annotations = [x for record in records for x in record.get("annotations", ())]
     crowds = sum(bool(x.get("iscrowd")) for x in annotations)
     counts = Counter(x["category_id"] for x in annotations if not x.get("iscrowd"))

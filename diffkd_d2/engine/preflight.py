@@ -65,6 +65,7 @@ def preflight(cfg: DictConfig, model: DistilledModel, loader: Any, test_sets: Se
     with watch_teacher_maps(model.points) as maps:
         batches = try_first_batch(model, loader)
     report_teacher_maps(maps)
+    warn_of_missing_loss(model)
     try_outputs(model.student, test_sets)
     if cfg.distill.get("teacher_check") and model.teachers:
         check_teachers(cfg, model.teachers)
@@ -102,6 +103,13 @@ def check_weights(model: DistilledModel) -> None:
             raise UserError(f"point '{point.name}': its weight is {point.weight}, expected 0 or more")
         if point.weight == 0:
             logger.warning(f"point '{point.name}' has the weight 0: it does nothing")
+
+
+def warn_of_missing_loss(model: DistilledModel) -> None:
+    """Warn of points whose distiller returned no `loss_kd` for the first batch."""
+    for name in sorted(set(model.loss_to_point.values())):
+        if f"loss_kd_{name}" not in model.loss_to_point:
+            logger.warning(f"point '{name}' has no loss_kd, on which alone distill.weight, balance and window act")
 
 
 def try_first_batch(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:

@@ -19,7 +19,8 @@ from pydantic import (
 )
 
 from ..errors import UserError, nearest
-from .call_arguments import Fraction, expected, faults_of_calls
+from .annotations import expected
+from .call_arguments import Fraction, faults_of_calls
 
 
 class Closed(BaseModel):
@@ -84,7 +85,7 @@ class Distill(Closed):
     stop_iter: PositiveInt | None
     weight: NonNegativeFloat = 1.0
     where: Annotated[list[str] | str, Field(min_length=1)] | None = None
-    levels: Annotated[list[str], Field(min_length=1)] | None = None
+    levels: Annotated[list[str] | str, Field(min_length=1)] | None = None
     teacher_check: NonNegativeInt = 0
     balance: PositiveFloat | None = None
 
@@ -199,10 +200,11 @@ def _is_reference(node: Any, path: Sequence[Any]) -> bool:
 def _line(fault: Any) -> str:
     path = ".".join(str(part) for part in fault["loc"] if part not in ("one", "several"))
     if fault["type"] == "missing":
-        return f"{path} is missing"
+        what = ": the config defines no dict and no L(...)(...) of this name" if len(fault["loc"]) == 1 else ""
+        return f"{path} is missing{what}"
     if fault["type"] == "extra_forbidden":
-        parts: dict[str, type[Closed]] = {"train": Train, "distill": Distill}
-        part = parts.get(str(fault["loc"][0]), Train)
+        parts: dict[str, type[Closed]] = {"train": Train, "train.amp": Amp, "train.checkpointer": CheckpointerOptions}
+        part = parts.get(".".join(map(str, fault["loc"][:-1])), Distill)
         return f"nothing reads {path}{nearest(str(fault['loc'][-1]), list(part.model_fields))}"
     if "[" in str(fault["loc"][-1]) or fault["loc"][-1] == "str":  # the alternative of a union, or an index
         path = path.rpartition(".")[0]

@@ -1,7 +1,9 @@
 """Load a frozen teacher from a checkpoint, and initialise a student from it."""
 
 import logging
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_teacher(
-    model: nn.Module, weights: str, expected_missing: Sequence[str] | str = (), input_format: str | None = None
+    model: nn.Module, weights: str | Path, expected_missing: Sequence[str] | str = (), input_format: str | None = None
 ) -> nn.Module:
     """Load trained weights into `model`, with all their keys, and freeze it in eval mode.
 
@@ -32,6 +34,7 @@ def load_teacher(
     """
     if not weights:
         raise UserError("the teacher has no weights: set model.teacher.weights to its checkpoint")
+    weights = os.path.expanduser(weights)
     expected = entries(expected_missing, "expected_missing")
     checkpointer = Checkpointer(model)
     trained_on: Any = checkpointer.load(weights).get("classes")

@@ -39,6 +39,19 @@ def test_a_tilde_in_the_output_folder_is_the_home_folder():
     assert load_config(CONFIG, ["train.output_dir=~/x"]).train.output_dir == str(Path.home() / "x")
 
 
+def test_paths_in_a_config_may_be_paths_and_begin_with_a_tilde(tmp_path):
+    text = f"""from pathlib import Path
+from detectron2.config import LazyConfig
+globals().update(LazyConfig.load({CONFIG!r}))
+train.output_dir, train.init_checkpoint = Path("a/b"), "~/c.pth"
+model.teacher.weights = Path("~/d.pth")
+"""
+    (tmp_path / "paths.py").write_text(text)
+    cfg = load_config(str(tmp_path / "paths.py"), [])
+    assert (cfg.train.output_dir, cfg.train.init_checkpoint) == ("a/b", str(Path.home() / "c.pth"))
+    assert cfg.model.teacher.weights == str(Path.home() / "d.pth")
+
+
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [

@@ -6,17 +6,20 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from detectron2.data.common import AspectRatioGroupedDataset
+from detectron2.data.samplers import TrainingSampler
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
 from omegaconf import OmegaConf
 from torch import nn
+from torch.utils.data import DataLoader
 
 from diffkd_d2.distillers import Mimic
 from diffkd_d2.engine import teacher_check
 from diffkd_d2.engine.class_lists import ClassLists
 from diffkd_d2.engine.evaluators import EvaluationSet
 from diffkd_d2.engine.launch import make_output_dir
-from diffkd_d2.engine.plan import log_plan
-from diffkd_d2.engine.preflight import Checked, check_weights, check_window
+from diffkd_d2.engine.plan import data_lines, log_plan
+from diffkd_d2.engine.preflight import Checked, check_weights, check_window, warn_of_missing_loss
 from diffkd_d2.engine.report import build_writers
 from diffkd_d2.engine.teacher_check import FirstImages, SampleEvaluator, main_metrics, report_teacher
 from diffkd_d2.engine.teacher_maps import report_teacher_maps, variance_of, watch_teacher_maps
@@ -55,6 +58,20 @@ def test_weights_of_points(caplog):
     for wrong in (-1.0, math.nan, math.inf):
         with pytest.raises(UserError, match="point 'p3': its weight is"):
             check_weights(SimpleNamespace(points=[SimpleNamespace(name="p3", weight=wrong)]))
+
+
+def test_a_point_without_loss_kd_is_named(caplog):
+    model = SimpleNamespace(loss_to_point={"loss_kd_p3": "p3", "loss_ae_p3": "p3", "loss_aux_p4": "p4"})
+    warn_of_missing_loss(model)
+    assert [m.partition(",")[0] for m in caplog.messages] == ["point 'p4' has no loss_kd"]
+
+
+def test_a_plan_with_detectron2s_grouped_loader():
+    loader = DataLoader([dict(width=4, height=3)], sampler=TrainingSampler(1), batch_size=None)
+    with pytest.raises(TypeError):
+        len(loader)
+    assert data_lines(AspectRatioGroupedDataset(loader, 2)) == ["a loader that does not say what it reads"]
+    assert data_lines(DataLoader([1, 2, 3])) == ["3 images"]
 
 
 def test_variances_by_hand():

@@ -92,12 +92,15 @@ def load_with(override):
         "model.shared_distiller=3",
         "model.student=null",
         "model.points.0.distiller=kd",
+        "model.points.0.roi=mask",
+        "model.points.0.distiller.norm=GN",
+        "+dataloader.train.mapper.instance_mask_format=bitmap",
     ],
 )
 def test_wrong_type_or_range_is_named(override):
     with pytest.raises(UserError) as error:
         load_with(override)
-    key = override.partition("=")[0]
+    key = override.removeprefix("+").partition("=")[0]
     assert f"{key} is " in str(error.value) and "expected" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -116,6 +119,10 @@ def test_wrong_type_or_range_is_named(override):
         ("optimizer.lr=1", 1),
         ("model.points.0.distiller.latent_channels=16", 16),
         ("train.output_dir=a b", "a b"),
+        ("train.output_dir=a/lr=0.1", "a/lr=0.1"),
+        ("train.output_dir=/x/project:1/extend=2", "/x/project:1/extend=2"),
+        ("model.teacher.weights=a.pth?matching_heuristics=True", "a.pth?matching_heuristics=True"),
+        ("train.init_checkpoint='a=b.pth'", "a=b.pth"),
     ],
 )
 def test_a_right_value_stays_as_it_is(override, value):

@@ -39,7 +39,7 @@ def config(folder, **train):
 
 def test_a_teacher_that_no_loader_loaded_is_an_error(tmp_path):
     torch.save(nn.Linear(3, 2).state_dict(), tmp_path / "t.pth")
-    loaded = load_teacher(nn.Linear(3, 2), str(tmp_path / "t.pth"))
+    loaded = load_teacher(nn.Linear(3, 2), tmp_path / "t.pth")
     require_loaded([])
     require_loaded([loaded])
     with pytest.raises(
