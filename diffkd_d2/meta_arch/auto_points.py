@@ -28,7 +28,7 @@ class AutoPoints:
     Args:
         recipe: the method, or several.
         where: words of `places.WHERE` or paths of modules. If None, the recipe's choice for the student's family.
-        levels: names of the student's feature levels. If None, the recipe's choice.
+        levels: names of the student's feature levels, or one name. If None, the recipe's choice.
         weight: factor on all losses of each point. If None, the recipe's choice.
         options: arguments of the distiller, which replace the recipe's. With several recipes, each distiller gets
             those that it takes.
@@ -38,13 +38,14 @@ class AutoPoints:
         self,
         recipe: Recipe | Sequence[Recipe],
         where: str | Sequence[str] | None = None,
-        levels: Sequence[str] | None = None,
+        levels: str | Sequence[str] | None = None,
         weight: float | None = None,
         **options: Any,
     ):
         self.recipes = [recipe] if isinstance(recipe, Recipe) else list(recipe)
         self.where = (where,) if isinstance(where, str) else where
-        self.levels, self.weight, self.options = levels, weight, options
+        self.levels = (levels,) if isinstance(levels, str) else levels
+        self.weight, self.options = weight, options
 
     def __call__(self, student: nn.Module, teachers: Sequence[nn.Module]) -> list[DistillPoint]:
         """Return the points between the student and each teacher; an empty list if there is no teacher.
@@ -67,7 +68,17 @@ class AutoPoints:
             raise UserError(f"model.points: no distiller of {method} takes {sorted(self.options.keys() - known)}")
         chosen = _with_names(chosen)
         logger.info("distillation points, as a config:\nmodel.points = " + as_config(chosen))
-        return [build(point) for point in chosen]
+        return [self._build(point) for point in chosen]
+
+    def _build(self, point: "partial[DistillPoint]") -> DistillPoint:
+        try:
+            return build(point)
+        except (TypeError, ValueError) as error:
+            if not self.options:
+                raise
+            given = ", ".join(f"model.points.{name}={value}" for name, value in self.options.items())
+            name = point.keywords["distiller"].func.__name__
+            raise UserError(f"{given}: {name} cannot be built: {error}") from error
 
     def _points(
         self, recipe: Recipe, student: nn.Module, teacher: nn.Module, index: int
@@ -168,13 +179,16 @@ def _point(
 
 
 def _with_names(points: "list[partial[DistillPoint]]") -> "list[partial[DistillPoint]]":
-    """Add the distiller's class to names that occur twice; leave out a name that equals the key."""
+    """Add the distiller's class, then a number, to names that occur twice; leave out a name that equals the key."""
     counts = Counter(p.keywords["name"] for p in points)
+    given: Counter[str] = Counter()
     named = []
     for point in points:
         options = dict(point.keywords)
         if counts[options["name"]] > 1:
             options["name"] += f"_{options['distiller'].func.__name__.lower()}"
+            given[options["name"]] += 1
+            options["name"] += str(given[options["name"]]) if given[options["name"]] > 1 else ""
         elif options["name"] == options.get("key"):
             del options["name"]
         named.append(partial(point.func, **options))

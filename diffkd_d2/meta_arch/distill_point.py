@@ -76,10 +76,16 @@ class DistillPoint(nn.Module):
         self.key = _key_path(key)
         self.teacher_key = self.key if teacher_key is None else _key_path(teacher_key)
         self.levels = None if levels is None else [_key_path(level) for level in levels]
-        self.scores = None if scores is None else (scores[0], _key_path(scores[1]))
         self.name = name or "_".join(map(str, self.key)) or student.replace(".", "_")
+        if not isinstance(distiller, nn.Module):
+            raise self._error(f"distiller is {distiller!r}, expected a module")
+        if isinstance(levels, str):
+            raise self._error(f"levels is '{levels}', expected a list; a single level is a key")
         if subsample < 1:
             raise self._error(f"subsample is {subsample}, expected 1 or more")
+        if scores is not None and (isinstance(scores, str) or len(scores) != 2):
+            raise self._error(f"scores is {scores!r}, expected a module and a key")
+        self.scores = None if scores is None else (scores[0], _key_path(scores[1]))
         if self.levels is not None and (key, teacher_key, stride, roi, scores, subsample) != (*[None] * 5, 1):
             raise self._error("levels exclude key, teacher_key, stride, roi, scores and subsample")
         self.strides = [stride] * len(self.keys)
@@ -121,8 +127,8 @@ class DistillPoint(nn.Module):
             scores: what the teacher's module named by `scores` returned.
 
         Raises:
-            UserError: if a key does not exist, the pair cannot be compared, or the distiller returns no loss. The
-                message names the point.
+            UserError: if a key does not exist, the pair cannot be compared, or the distiller returns no loss, or
+                something that is not a scalar tensor. The message names the point.
         """
         try:
             sizes = sizes_of_images(batched_inputs)
@@ -137,6 +143,10 @@ class DistillPoint(nn.Module):
         if not isinstance(outputs, dict) or not any(k.startswith("loss_") for k in outputs):
             returned = list(outputs) if isinstance(outputs, dict) else f"a {type(outputs).__name__}"
             raise self._error(f"the distiller returned {returned}, expected a dict with a key that starts with 'loss_'")
+        for key, value in outputs.items():
+            if not isinstance(value, Tensor) or value.dim():
+                what = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+                raise self._error(f"the distiller's {key} is {what}, expected a tensor without dimensions")
         return {k: self.weight * v if k.startswith("loss_") else v for k, v in outputs.items()}
 
     def _pair(

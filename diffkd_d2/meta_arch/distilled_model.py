@@ -45,6 +45,8 @@ class DistilledModel(nn.Module):
     ):
         super().__init__()
         self.student = student
+        if isinstance(points, DistillPoint):
+            raise UserError(f"points is one point, '{points.name}', expected a list of points")
         teachers = [] if teacher is None else [teacher] if isinstance(teacher, nn.Module) else list(teacher)
         # A plain list, because nn.Module would register the teachers as sub-modules.
         self.teachers = [t.requires_grad_(False).eval() for t in teachers]

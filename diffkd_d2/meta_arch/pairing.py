@@ -20,7 +20,8 @@ def pick(output: Any, path: tuple[str | int, ...], who: str) -> Tensor:
         try:
             output = output[key]
         except (KeyError, IndexError, TypeError):
-            there = list(output) if isinstance(output, dict) else [f"a {type(output).__name__}"]
+            parts = range(len(output)) if isinstance(output, list | tuple) else [f"a {type(output).__name__}"]
+            there = list(output) if isinstance(output, dict) else list(parts)
             raise UserError(f"the {who}'s output has no '{key}'{nearest(str(key), list(map(str, there)))}") from None
     if not isinstance(output, Tensor):
         inside = f" with {list(output)}" if isinstance(output, dict) else ""

@@ -164,6 +164,11 @@ def difference(student: nn.Module, teacher: nn.Module, where: Sequence[str]) -> 
     """Return why `find_places` found nothing at `where`, as a clause."""
     kinds = {kind for word in where for kind in WHERE.get(word, (word,))}
     if not kinds & set(LOGITS):
+        for model in (student, teacher):
+            if _feature_path(model) is None:
+                found = [path for path, module in model.named_modules() if path and hasattr(module, "output_shape")]
+                others = f"; distill.where can name {', '.join(found[:3])}" if found else ""
+                return f"{type(model).__name__} has no attribute 'backbone'{others}"
         return "they have no feature levels of the same stride"
     ours, theirs = _logit_channels(student), _logit_channels(teacher)
     for kind in sorted(ours.keys() & theirs.keys() & kinds):

@@ -99,6 +99,18 @@ def test_a_refused_method_says_why_and_what_to_take_instead(student, teacher, me
         points(build(student), build(teacher), method)
 
 
+def test_a_model_without_a_backbone_is_told_where_else():
+    class Wrapped(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.detr = torch.nn.Sequential(build(RETINANET).backbone)
+
+    with pytest.raises(
+        UserError, match=r"Wrapped has no attribute 'backbone'; distill.where can name detr\.0, detr\.0\."
+    ):
+        points(Wrapped(), build(RETINANET), "mimic")
+
+
 def test_other_class_counts_are_named():
     with pytest.raises(UserError, match="box logits of the student have 6 channels, of the teacher 8"):
         points(build(FASTER), build(FASTER, classes=7), "kd")
@@ -151,6 +163,10 @@ def test_wrong_options_are_one_line():
         points(*pair, "mimic", levels=["p2", "p3"])
     with pytest.raises(UserError, match=r"no distiller of mimic takes \['latent_channel'\]"):
         points(*pair, "mimic", latent_channel=3)
+    for name, wrong in (("num_function_evals", 2.5), ("latent_channels", 32.5), ("tau", "hot"), ("norm", "GN")):
+        with pytest.raises(UserError, match=f"model.points.{name}={wrong}: DiffKD cannot be built: "):
+            points(*pair, "diffkd", **{name: wrong})
+    assert points(*pair, "diffkd", tau=2, levels="p4")[0].distiller.tau == 2
     with pytest.raises(UserError, match="no method 'mimick'; the nearest names: mimic"):
         find_recipes("diffkd+mimick")
     with pytest.raises(UserError, match=r"--method mimic\+kd\+mimic names a method twice"):

@@ -105,6 +105,14 @@ def test_formats_that_cannot_be_reordered_are_an_error():
         DistilledModel(student, teacher, [point()])
 
 
+def returning(**outputs):
+    class Fixed(nn.Module):
+        def forward(self, student, teacher, mask=None):
+            return outputs
+
+    return DistillPoint("backbone", "backbone", Fixed(), key="p2")
+
+
 @pytest.mark.parametrize(
     ("points", "message"),
     [
@@ -114,6 +122,11 @@ def test_formats_that_cannot_be_reordered_are_an_error():
         ([DistillPoint("backbon", "backbone", Mimic(4, 6), key="p2")], "nearest names: backbone"),
         ([DistillPoint("backbone", "backbone", Mimic(4, 7), key="p2")], "teacher's feature has 6 channels"),
         ([DistillPoint("backbone", "backbone", Mimic(4, 6))], "give a key"),
+        (point(), "points is one point, 'p2', expected a list"),
+        ([returning(loss_kd=torch.ones(2))], r"'p2': the distiller's loss_kd is a tensor \(2,\), expected a tensor"),
+        ([returning(loss_kd=torch.ones(1))], r"'p2': the distiller's loss_kd is a tensor \(1,\), expected a tensor"),
+        ([returning(loss_kd=0.5)], "'p2': the distiller's loss_kd is a float, expected a tensor"),
+        ([returning(loss_kd=torch.ones(()), share=torch.ones(3))], "the distiller's share is a tensor"),
     ],
 )
 def test_a_wrong_pairing_is_one_clear_line(points, message):

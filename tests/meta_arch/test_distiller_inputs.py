@@ -176,6 +176,9 @@ def test_subsample_thins_all_maps_alike():
         (dict(distiller=Recorder(), levels=("p2", "p3")), "levels exclude key"),
         (dict(distiller=Recorder(), key=None, levels=("p2", "p3"), subsample=2), "levels exclude .* subsample"),
         (dict(distiller=Recorder(), subsample=0), "subsample is 0"),
+        (dict(distiller=Recorder("scores"), scores="head"), "scores is 'head', expected a module and a key"),
+        (dict(distiller=Recorder(), key=None, levels="p3"), "levels is 'p3', expected a list"),
+        (dict(distiller=Recorder), "distiller is <class .*, expected a module"),
     ],
 )
 def test_conflicting_options_are_an_error_before_training(options, message):
