@@ -57,7 +57,7 @@ def configure(args: Namespace) -> DictConfig:
         cfg.model.teacher = teacher_node(args.teacher, args.teacher_weights, args.project)
     elif args.teacher_weights:
         raise UserError("--teacher-weights needs --teacher, the config of the model that the weights are of")
-    _choose_method(cfg, args.method)
+    _choose_method(cfg, args.method, of_flags=args.teacher is not None)
     used = ours
     if args.method == ALONE or (not cfg.model.get("teacher") and (args.method or is_yaml(args.config_file))):
         # So that the baseline takes a method's command line.
@@ -68,10 +68,13 @@ def configure(args: Namespace) -> DictConfig:
 
 
 def _note_what_is_unused(cfg: DictConfig, method: str | None, overrides: list[str]) -> None:
-    """Where the student trains alone, note for the log what of the command line then has no effect."""
+    """Where the student trains alone, note for the log what of the command line and the config has no effect."""
     has_teacher = bool(cfg.model.get("teacher"))
     if has_teacher and cfg.model.points:
         return
+    if has_teacher and method is None and "model.points=[]" not in overrides:
+        note = "model.points is empty: no distillation; the teacher serves train.inherit and distill.teacher_check only"
+        cfg.notes = [*cfg.get("notes", []), note]
     effective = ("model.points=[]", "distill.teacher_check=") if has_teacher else ("model.points=[]",)
     unused = [f"--method {method}"] if method not in (None, ALONE) else []
     unused += [o for o in overrides if _OF_DISTILLATION.match(o) and not o.startswith(effective)]
@@ -163,10 +166,15 @@ def _require(weights: str | None, config: str) -> str:
     return weights
 
 
-def _choose_method(cfg: DictConfig, method: str | None) -> None:
-    """Replace the config's points by the method's. If there is a teacher but no method and no points, use DiffKD."""
+def _choose_method(cfg: DictConfig, method: str | None, of_flags: bool) -> None:
+    """Replace the config's points by the method's.
+
+    Without a method, DiffKD serves a config that names a teacher but no `points`, and a student without points whose
+    teacher comes from the command line (`of_flags`).
+    """
     has_teacher = bool(cfg.model.get("teacher"))
-    if method is None and has_teacher and not cfg.model.get("points"):
+    points = cfg.model.get("points")
+    if method is None and has_teacher and (points is None or (of_flags and not points)):
         method = DEFAULT_METHOD
     if method is None:
         return

@@ -4,6 +4,7 @@ from .. import _detectron2  # noqa: F401
 
 # isort: split
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ from .unused import unused
 
 
 def from_project(
-    config: str, project: str | None = None, opts: tuple | list = (), extend: tuple | list = ()
+    config: str, project: str | None = None, opts: tuple | list = (), extend: str | Sequence[str] = ()
 ) -> DictConfig:
     """Return model, dataloader, evaluator, optimizer, lr_multiplier, train and distill of a YAML config.
 
@@ -45,18 +46,19 @@ def from_project(
         config: path of a YAML file, or a name in Detectron2's zoo.
         project: the project's Python file, which is executed; see `project_file.py`.
         opts: alternating keys and values that override the YAML.
-        extend: dotted names of functions that add config keys, if there is no project file.
+        extend: dotted names of functions that add config keys, if there is no project file; a string is one name.
 
     Raises:
         UserError: if a file is missing or not plain data, or a key or value does not fit.
     """
     register_shapes()
-    source = dict(config=config, opts=list(opts), extend=list(extend), project=project)
+    names = [extend] if isinstance(extend, str) else list(extend)
+    source = dict(config=config, opts=list(opts), extend=names, project=project)
     cfg = training_cfg(**source)
     trainer = project_trainer(project)
     return OmegaConf.create(
         dict(
-            model=L(DistilledModel)(student=L(yaml_model)(**source), points=[]),
+            model=L(DistilledModel)(student=L(yaml_model)(**source)),
             dataloader=_dataloader(cfg, trainer, source),
             optimizer=L(project_optimizer)(params=dict(distiller_lr_factor=1.0), lr=cfg.SOLVER.BASE_LR, **source),
             lr_multiplier=L(project_schedule)(**source),

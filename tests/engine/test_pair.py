@@ -1,5 +1,7 @@
 """The flags: any config with any teacher and method, overrides of two kinds, and wrong command lines."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from detectors import RETINANET
@@ -8,8 +10,10 @@ from detectron2.config import instantiate
 from own_project import PROJECT, STUDENT, TEACHER, arguments
 
 from diffkd_d2.engine import optimizer as engine_optimizer
+from diffkd_d2.engine.overrides import locate_target
 from diffkd_d2.engine.pair import configure, split_overrides
 from diffkd_d2.errors import UserError
+from diffkd_d2.meta_arch.auto_points import AutoPoints
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
 from diffkd_d2.modeling.yaml_model import read_cfg, yaml_model
 
@@ -108,6 +112,21 @@ def test_a_lazy_config_of_another_project_takes_them_too():
     assert {rates[id(p)]["lr"] for p in model.student.parameters() if p.requires_grad} == {cfg.optimizer.lr}
 
 
+def test_empty_points_of_a_config_with_a_teacher_mean_no_distillation(tmp_path):
+    base = Path("configs/shapes").resolve()
+    config = f"{base}/diffkd_retinanet_r18.py"
+    text = f"from detectron2.config import LazyConfig\nglobals().update(LazyConfig.load('{config}'))\n"
+    (tmp_path / "empty.py").write_text(text + "model.points = []\n")
+    (tmp_path / "none.py").write_text(text + "del model.points\n")
+    empty, none = ([*"--config-file".split(), str(tmp_path / name)] for name in ("empty.py", "none.py"))
+    cfg = configure(arguments(*empty))
+    assert cfg.model.points == [] and cfg.model.teacher and "no distillation; the teacher serves" in cfg.notes[-1]
+    assert "notes" not in configure(arguments(*empty, "model.points=[]"))
+    for words in (none, [*empty, "--method", "diffkd"], [*empty, "--teacher", f"{base}/teacher_retinanet_r50.py"]):
+        weights = ["--teacher-weights", "a.pth"] if "--teacher" in words else []
+        assert locate_target(configure(arguments(*words, *weights)).model.points) is AutoPoints
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -131,6 +150,9 @@ def test_a_lazy_config_of_another_project_takes_them_too():
         (["--config-file", RETINANET, "--teacher", ""], "--teacher is empty"),
         (["--config-file", RETINANET, "--teacher-weights", "a.pth"], "--teacher-weights needs --teacher"),
         (["--config-file", RETINANET, "model.student.project=evil.py"], "project decides what is called"),
+        (["--config-file", RETINANET, "model={student: {project: evil.py}}"], "project decides what is called"),
+        (["--config-file", RETINANET, "model={'extend' : [os.abort]}"], "extend decides what is called"),
+        (["--config-file", RETINANET, "train.seed=(1"], r"cannot apply override 'train.seed=\(1': "),
         (["--config-file", "configs/shapes/alone_retinanet_r18.py", "SOLVER.MAX_ITER", "3"], "goes with a YAML config"),
         (
             ["--config-file", "configs/shapes/diffkd_retinanet_r18.py", "distill.where=head"],
