@@ -89,7 +89,9 @@ def _keep_served_tasks(evaluator: DatasetEvaluator, output: dict[str, Any]) -> b
 
 
 def _serves(output: dict[str, Any], task: str) -> bool:
-    return task not in TASK_FIELDS or output["instances"].has(TASK_FIELDS[task])
+    """Return whether an output has the fields of a task; one without any instance need not have them."""
+    instances = output["instances"]
+    return task not in TASK_FIELDS or len(instances) == 0 or instances.has(TASK_FIELDS[task])
 
 
 def _first_prediction(model: nn.Module, name: str, loader: Any) -> tuple[Any, Any]:

@@ -61,7 +61,9 @@ class Trainer(SimpleTrainer):
         if amp not in (None, *DTYPES):
             raise UserError(f"train.amp.dtype is '{amp}', expected one of {', '.join(DTYPES)}")
         if amp == "float16" and self.device_type == "cpu":
-            raise UserError("train.amp.dtype float16 needs a GPU; on a CPU use bfloat16")
+            raise UserError(
+                "train.amp.dtype float16 (of a YAML config: SOLVER.AMP.ENABLED) needs a GPU; on a CPU use bfloat16"
+            )
         self.accumulate = accumulate
         self.amp_dtype = None if amp is None else DTYPES[amp]
         self.grad_scaler = torch.amp.GradScaler(self.device_type, enabled=amp == "float16")

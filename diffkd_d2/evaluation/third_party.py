@@ -60,6 +60,13 @@ def provide_panopticapi() -> None:
     _add_module("panopticapi.evaluation", pq_compute=pq_compute)
 
 
+def provide_what_is_installed() -> None:
+    """Do both for code of a project, which may import these packages; without cityscapesscripts, do nothing."""
+    if importlib.util.find_spec("cityscapesscripts") is not None:
+        provide_cityscapes()
+        provide_panopticapi()
+
+
 def rgb2id(color: np.ndarray) -> np.ndarray:
     """Return the segment ids (H, W) of a panoptic image (H, W, 3): R + 256 G + 65536 B."""
     return np.asarray(color).astype(np.int64) @ (1, 256, 65536)

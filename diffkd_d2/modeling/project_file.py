@@ -20,7 +20,8 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.engine import DefaultTrainer, default_argument_parser, default_setup
 from detectron2.utils.logger import setup_logger
 
-from ..errors import UserError
+from ..errors import ProjectError, UserError
+from ..evaluation.third_party import provide_what_is_installed
 
 
 @lru_cache
@@ -29,6 +30,7 @@ def load_project(path: str) -> ModuleType:
 
     Raises:
         UserError: if there is no such file.
+        ProjectError: if its code fails.
     """
     file = Path(path).resolve()
     if not file.is_file() or file.suffix != ".py":
@@ -40,7 +42,13 @@ def load_project(path: str) -> ModuleType:
     assert spec is not None and spec.loader is not None  # every .py file has both
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    provide_what_is_installed()
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        cure = "; put the project's root on PYTHONPATH" if isinstance(error, ModuleNotFoundError) else ""
+        raise ProjectError(f"--project {path}: {type(error).__name__}: {error}{cure}") from error
     return module
 
 

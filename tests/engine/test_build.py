@@ -4,6 +4,7 @@ import pytest
 import torch
 from detectron2.config import LazyCall as L
 from detectron2.config import LazyConfig
+from detectron2.data import DatasetCatalog
 from detectron2.data.transforms import RandomFlip
 from detectron2.layers import get_norm
 from detectron2.modeling.backbone import FPN
@@ -18,6 +19,7 @@ from diffkd_d2.engine.loaders import build_loader
 from diffkd_d2.errors import ProjectError, UserError, one_line_errors
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
+from diffkd_d2.modeling.project_file import load_project
 
 
 class Broken(nn.Module):
@@ -109,6 +111,34 @@ def test_a_loader_that_cannot_be_built_is_one_line(change, message, tmp_path):
     node.mapper.augmentations = change.get("augmentations", [])
     with pytest.raises(UserError, match=message):
         build_loader(node)
+
+
+def reads(name):
+    return DatasetCatalog.get(name)
+
+
+def asserts_file(name):
+    raise AssertionError(name)
+
+
+def test_a_loader_of_a_project_names_a_missing_dataset_or_file():
+    with pytest.raises(UserError, match="unknown dataset 'coco_2017_trian'; the nearest names: coco_2017_train"):
+        build_loader(L(reads)(name="coco_2017_trian"))
+    with pytest.raises(UserError, match=r"dataset: a/b\.png is not there \(DETECTRON2_DATASETS is "):
+        build_loader(L(asserts_file)(name="a/b.png"))
+
+
+def test_code_of_a_project_file(tmp_path):
+    (tmp_path / "evaluates.py").write_text("""import panopticapi.evaluation
+from deeplearning.projects.cityscapesApi.cityscapesscripts.helpers import labels
+found = panopticapi.evaluation.pq_compute, labels.id2label
+""")
+    assert len(load_project(str(tmp_path / "evaluates.py")).found) == 2
+    (tmp_path / "imports.py").write_text("import no_such_package")
+    with pytest.raises(
+        ProjectError, match="imports.py: ModuleNotFoundError: .*'no_such_package'; put the project's root"
+    ):
+        load_project(str(tmp_path / "imports.py"))
 
 
 def test_an_evaluator_of_a_project_keeps_its_traceback():

@@ -87,6 +87,15 @@ def test_the_evaluator_has_the_classes_of_the_loader(tmp_path):
         build_test_sets(config(name, dataset_name="permuted"), nn.Identity())
 
 
+def test_an_evaluator_may_judge_the_first_classes_of_the_loader(tmp_path):
+    # Panoptic-DeepLab's data has things and stuff as classes; its boxes are judged as things.
+    name = register_coco(tmp_path, coco(names=("cat", "dog", "cow", "grass")), "all")
+    register_coco(tmp_path, coco(), "things")
+    build_test_sets(config(name, dataset_name="things"), nn.Identity())
+    with pytest.raises(UserError, match="its classes are cat, dog, cow, grass; those of things are cat, dog, cow"):
+        build_test_sets(config("things", dataset_name=name), nn.Identity())
+
+
 @pytest.mark.parametrize("most", [-3, 0, 9, "many"])
 def test_detections_per_image_have_a_range(tmp_path, most):
     name = register_coco(tmp_path, coco(), "set")

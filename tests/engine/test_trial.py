@@ -75,6 +75,17 @@ def test_a_model_that_predicts_no_masks_is_told_so(tmp_path):
     try_outputs(Perfect(data, masks=True), build_test_sets(cfg, Perfect(data)))
 
 
+def test_an_output_without_any_instance_needs_no_masks(tmp_path):
+    data = coco()
+    cfg = config(register_coco(tmp_path, data, "set"), tasks=["bbox", "segm"])
+    sets = build_test_sets(cfg, Perfect(data))
+    shy = Perfect({**data, "annotations": []})
+    assert not shy([{"image_id": 1}])[0]["instances"].has("pred_masks")
+    try_outputs(shy, sets)
+    (kept,) = leave_out_missing(shy, sets)
+    assert kept.evaluators[0]._tasks == ("bbox", "segm")
+
+
 def test_a_teacher_of_another_task_is_judged_by_what_it_predicts(tmp_path, caplog):
     data = coco()
     name = register_coco(tmp_path, data, "set")
