@@ -144,7 +144,8 @@ class DistillPoint(nn.Module):
             returned = list(outputs) if isinstance(outputs, dict) else f"a {type(outputs).__name__}"
             raise self._error(f"the distiller returned {returned}, expected a dict with a key that starts with 'loss_'")
         for key, value in outputs.items():
-            if not isinstance(value, Tensor) or value.dim():
+            is_scalar = value.dim() == 0 if isinstance(value, Tensor) else isinstance(value, float)
+            if not is_scalar or (key.startswith("loss_") and isinstance(value, float)):
                 what = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
                 raise self._error(f"the distiller's {key} is {what}, expected a tensor without dimensions")
         return {k: self.weight * v if k.startswith("loss_") else v for k, v in outputs.items()}

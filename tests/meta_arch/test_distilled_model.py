@@ -105,6 +105,12 @@ def test_formats_that_cannot_be_reordered_are_an_error():
         DistilledModel(student, teacher, [point()])
 
 
+def test_a_metric_may_be_a_number():
+    model = DistilledModel(Net(4), Net(6), [returning(loss_kd=torch.ones(()), share=0.5)]).train()
+    model(images((32, 32)))
+    assert model.metrics == {"share_p2": 0.5}
+
+
 def returning(**outputs):
     class Fixed(nn.Module):
         def forward(self, student, teacher, mask=None):
