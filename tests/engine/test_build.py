@@ -69,6 +69,16 @@ def test_a_project_keeps_its_traceback_under_one_line(capsys):
     assert any('self.width = width["nothing"]' in line for line in rest)
 
 
+def test_a_message_of_several_lines_becomes_one(capsys):
+    with pytest.raises(SystemExit), one_line_errors():
+        raise UserError(
+            "config a.py: Value 'int64' is not a primitive type\n    full_key: max_iter\n    object_type=dict"
+        )
+    assert capsys.readouterr().err == (
+        "error: config a.py: Value 'int64' is not a primitive type full_key: max_iter object_type=dict\n"
+    )
+
+
 def broken_points(student, teachers):
     raise ValueError("of a project")
 
