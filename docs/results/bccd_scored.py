@@ -1,4 +1,4 @@
-"""`configs/bccd/diffkd_retinanet_r18_from_mobilenetv2.py` with DiffKD's loss weighted by the teacher's class scores."""
+"""`configs/bccd/diffkd_retinanet_r18_from_mobilenetv2.py` with the loss weighted by the teacher's class scores."""
 
 from diffkd_variants import ScoredDiffKD
 

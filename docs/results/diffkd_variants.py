@@ -1,4 +1,4 @@
-"""Variants of DiffKD that were measured in docs/results/bccd_diffkd.md; not part of the package."""
+"""Variants of DiffKD, Mimic and ScoreMimic that were measured in bccd_diffkd.md; not part of the package."""
 
 import math
 from itertools import pairwise
@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffkd_d2.diffusion import NoiseMatcher
-from diffkd_d2.distillers import DiffKD
+from diffkd_d2.diffusion import NoiseMatcher, Standardize, full_precision
+from diffkd_d2.distillers import DiffKD, Mimic, ScoreMimic
 from diffkd_d2.distillers.losses import masked_mse, ones_or
 
 
@@ -90,3 +90,58 @@ class ScoredDiffKD(DiffKD):
         losses["loss_diffusion"] = self.diffusion_weight * self.diffusion_loss(latent, mask=mask)
         losses["gamma"] = gamma.detach().mean()
         return losses
+
+
+class OneScale(Standardize):
+    """Divide by one standard deviation for all channels, so that strong channels stay strong."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return x (N, C, H, W) with a mean variance of 1, in float32."""
+        super().forward(x, mask)
+        return (full_precision(x) - self.mean[:, None, None]) / (self.var.mean() + self.eps).sqrt()
+
+
+class OneScaleDiffKD(DiffKD):
+    """DiffKD of features that are divided by one number; for feature maps."""
+
+    def __init__(self, student_channels: int, teacher_channels: int, **options: Any):
+        super().__init__(student_channels, teacher_channels, **options)
+        self.standardize = OneScale(teacher_channels)
+
+
+class OneScaleMimic(Mimic):
+    """Mimic of features that are divided by one number."""
+
+    def __init__(self, student_channels: int, teacher_channels: int):
+        super().__init__(student_channels, teacher_channels)
+        self.standardize = OneScale(teacher_channels)
+
+
+class OneScaleScoredDiffKD(ScoredDiffKD, OneScaleDiffKD):
+    """Both."""
+
+
+class Unweighted(ScoreMimic):
+    """ScoreMimic whose scores are all 1."""
+
+    def forward(
+        self, student: Tensor, teacher: Tensor, mask: Tensor | None = None, *, scores: Tensor
+    ) -> dict[str, Tensor]:
+        """Return `loss_kd`, as ScoreMimic does."""
+        return super().forward(student, teacher, mask, scores=torch.ones_like(scores))
+
+
+class WideDiffKD(DiffKD):
+    """DiffKD whose student is aligned by a 3x3 convolution, as in ScoreMimic."""
+
+    def __init__(self, student_channels: int, teacher_channels: int, **options: Any):
+        super().__init__(student_channels, teacher_channels, **options)
+        self.align = nn.Conv2d(student_channels, teacher_channels, 3, padding=1)
+
+
+class WideMimic(Mimic):
+    """Mimic whose student is aligned by a 3x3 convolution."""
+
+    def __init__(self, student_channels: int, teacher_channels: int):
+        super().__init__(student_channels, teacher_channels)
+        self.align = nn.Conv2d(student_channels, teacher_channels, 3, padding=1)
