@@ -16,6 +16,7 @@ from torch import nn
 
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
 from diffkd_d2.checkpoint.files import read_checkpoint
+from diffkd_d2.classification.loaders import Collate
 from diffkd_d2.engine.loaders import build_loader, check_image_format
 from diffkd_d2.engine.pictures import rgb_images
 from diffkd_d2.engine.undo import unchanged
@@ -97,16 +98,22 @@ def level_cka(pair: Pair) -> float:
 def class_scores(members: list[Member], images: int = 64) -> tuple[dict[str, Any], dict[str, np.ndarray], list[str]]:
     """Return a collated batch of test images, the probabilities (N, K) of each model, and the names of the classes."""
     cfg = load_arm(members[-1].words)
-    loader = build_loader(cfg.dataloader.test)
-    first = next(iter(loader))
-    batch = {"image": first["image"][:images], "label": first["label"][:images]}
+    dataset = build_loader(cfg.dataloader.test).dataset
+    batch = spread_batch(dataset, images)
     models: dict[str, nn.Module] = {}
     if cfg.model.get("teacher"):
         models["teacher"] = instantiate(cfg.model.teacher)
     for member in members:
         models[member.name] = student_of(load_arm(member.words), member.folder)
     scores = {name: model.eval()(batch).softmax(dim=1).numpy() for name, model in models.items()}
-    return batch, scores, list(loader.dataset.classes)
+    return batch, scores, list(dataset.classes)
+
+
+def spread_batch(dataset: Any, count: int) -> dict[str, Any]:
+    """Return a collated batch of images from the whole dataset, because an image folder lists class after class."""
+    spread = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
+    batch = Collate()([dataset[int(i)] for i in spread])
+    return {"image": batch["image"], "label": batch["label"]}
 
 
 def student_of(cfg: DictConfig, folder: Path) -> nn.Module:

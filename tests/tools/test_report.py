@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+import torch
 from compare_runs import read_metrics
 from compare_table import parts_of, tables
 from comparing import CONFIG, TINY
@@ -17,6 +18,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from quick_start import run_program
 from report_curves import distill_losses, task_loss
+from report_features import spread_batch
 from report_pictures import match, read_labels
 from report_runs import gradient_ratios, read_group, require_same_test_data
 
@@ -173,3 +175,12 @@ def test_label_maps_of_a_palette_are_its_indices(tmp_path):
     image.putpalette([200, 10, 10, 10, 200, 10, 10, 10, 200])
     image.save(tmp_path / "labels.png")
     assert read_labels(str(tmp_path / "labels.png")).tolist() == [[0, 1], [2, 1]]
+
+
+def test_the_images_of_a_classifier_are_of_all_classes():
+    images = [dict(image=torch.full((3, 2, 2), float(i)), label=i // 50, skipped=[], seconds=0.1) for i in range(1000)]
+    images[999] = dict(skipped=["damaged.jpg"])
+    batch = spread_batch(images, 64)
+    assert set(batch["label"].tolist()) == set(range(20)) and len(batch["image"]) == 63
+    assert batch["image"][0].max() == 0 and batch["image"][-1].max() > 950
+    assert spread_batch(images[:3], 64)["label"].tolist() == [0, 0, 0]
