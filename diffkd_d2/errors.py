@@ -41,7 +41,7 @@ def one_line_errors() -> Iterator[None]:
 def _line(error: Exception) -> str:
     """Return the message as one line; of a DataLoader worker's, which has the worker's traceback, the last line."""
     lines = str(error).strip().splitlines()
-    if "Traceback (most recent call last):" in lines:
+    if any(line.endswith("Traceback (most recent call last):") for line in lines):
         return lines[-1].rpartition(f"{type(error).__name__}: ")[-1]
     return " ".join(line.strip() for line in lines)
 

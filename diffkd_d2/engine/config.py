@@ -145,6 +145,7 @@ def finish(cfg: DictConfig) -> DictConfig:
     """
     _write_paths(cfg)
     check_config(cfg)
+    cfg.train.output_dir = os.path.expanduser(cfg.train.output_dir)
     given = {key: cfg.distill.pop(key) for key in ("where", "levels") if key in cfg.distill}
     given = {key: value for key, value in given.items() if value is not None}
     points = cfg.model.pop("points", [])
@@ -164,10 +165,10 @@ def _write_paths(node: Any) -> None:
     """Replace each `Path` of a config by its text, and a "~/" at the start of a text by the home folder."""
     if isinstance(node, DictConfig | ListConfig):
         for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
-            value = None if OmegaConf.is_missing(node, key) else node._get_node(key)
-            if isinstance(value, DictConfig | ListConfig):
-                _write_paths(value)
-            elif not OmegaConf.is_interpolation(node, key) and isinstance(node[key], str | Path):
+            if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
+                continue
+            _write_paths(node[key])
+            if isinstance(node[key], str | Path):
                 node[key] = os.path.expanduser(node[key]) if str(node[key]).startswith("~/") else str(node[key])
 
 

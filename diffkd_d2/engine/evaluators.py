@@ -185,8 +185,11 @@ def _check_classes(evaluator: Any, loader: Any, name: str) -> None:
         own, read = evaluator._class_names, class_names(loader).get(kind)
     else:
         return
-    # Panoptic-DeepLab's data has COCO's things, then its stuff, as classes of boxes; its boxes are judged as things.
-    if own and read and list(own) != read[: len(own)]:
+    if own and read and list(own) != read:
+        # Panoptic-DeepLab's data has COCO's things, then its stuff, as classes of boxes, which are judged as things.
+        is_start = type(evaluator) is COCOEvaluator and list(own) == read[: len(own)]
+        if is_start and set(read[len(own) :]) <= set(class_names(loader).get("stuff", [])):
+            return
         lists = [f"{', '.join(names[:20])}{' and others' if len(names) > 20 else ''}" for names in (own, read)]
         raise UserError(f"its classes are {lists[0]}; those of {name} are {lists[1]}")
 

@@ -38,7 +38,7 @@ def build_loader(node: DictConfig) -> Any:
             what = f"{error} is not there" if re.fullmatch(r"\S*/\S+", str(error)) else str(error)
             raise UserError(f"dataset: {what} (DETECTRON2_DATASETS is '{root}')") from error
         except KeyError as error:
-            missing = re.search(r"'(\S+)' is not registered", str(error))
+            missing = re.search(r"'(.+?)' is not registered", str(error))
             if missing is None:
                 raise
             raise UserError(f"unknown dataset '{missing[1]}'{nearest(missing[1], DatasetCatalog.list())}") from error

@@ -32,6 +32,7 @@ READS: dict[type[DatasetEvaluator], str] = {
     CityscapesSemSegEvaluator: "sem_seg",
     COCOPanopticEvaluator: "panoptic_seg",
 }
+TRIED = 5  # images
 TASK_FIELDS = {"segm": "pred_masks", "keypoints": "pred_keypoints"}  # of COCOEvaluator's tasks
 
 
@@ -52,6 +53,10 @@ def try_outputs(model: nn.Module, sets: Sequence[EvaluationSet]) -> None:
                 missing = _missing(evaluator, inputs, outputs)
                 if missing:
                     raise UserError(missing)
+                if _judges_fields_of_none(evaluator, outputs):
+                    logger.warning(
+                        f"nothing was found in the first images of {name}: masks and keypoints are not tried"
+                    )
                 evaluator.reset()
                 if comm.is_main_process():
                     evaluator.process(inputs, outputs)
@@ -95,11 +100,27 @@ def _serves(output: dict[str, Any], task: str) -> bool:
 
 
 def _first_prediction(model: nn.Module, name: str, loader: Any) -> tuple[Any, Any]:
-    """Return the first image of a test set, or its first batch, and the prediction; None twice for an empty loader."""
+    """Return an image of a test set, or its first batch, and the prediction; None twice for an empty loader.
+
+    The image is the first of `TRIED` in which the model finds an instance, else the last of them.
+    """
     what = f"the first prediction on {name or 'the test data'}"
     with explained_errors(what), torch.random.fork_rng(), inference_context(model), torch.no_grad():
-        inputs = [loader.dataset[0]] if getattr(loader, "records", ()) else next(iter(loader), None)
-        return inputs, None if inputs is None else model(inputs)
+        if not getattr(loader, "records", ()):
+            inputs = next(iter(loader), None)
+            return inputs, None if inputs is None else model(inputs)
+        for index in range(min(TRIED, len(loader.dataset))):
+            inputs = [loader.dataset[index]]
+            outputs = model(inputs)
+            if len(outputs[0].get("instances", [None])) > 0:
+                break
+        return inputs, outputs
+
+
+def _judges_fields_of_none(evaluator: DatasetEvaluator, outputs: Any) -> bool:
+    """Return whether masks or keypoints are judged, and the outputs have no instance that could have them."""
+    judged = isinstance(evaluator, COCOEvaluator) and any(task in TASK_FIELDS for task in evaluator._tasks or ())
+    return judged and len(outputs[0].get("instances", [None])) == 0
 
 
 def _missing(evaluator: DatasetEvaluator, inputs: Any, outputs: Any) -> str:

@@ -16,8 +16,8 @@ from ..meta_arch.auto_points import AutoPoints
 # in a key, or as a key of a dict in a value.
 _CALLED_IN_KEY = re.compile(r"_target_|\b(extend|project)\b")
 _CALLED_IN_VALUE = re.compile(r"_target_|(?<![^\s{,'\"])(extend|project)(?=['\"]?\s*:)")
-# `${oc.decode:...}` and the like compute; `${train.seed}` only refers.
-_RESOLVER = re.compile(r"\$\{[^}]*:")
+# `${train.seed}` only refers; everything else in `${...}` may compute, such as `${oc.decode:...}`.
+_REFERENCE = re.compile(r"\$\{[\w.\[\]]+\}")
 
 
 def apply_overrides(cfg: DictConfig, overrides: list[str]) -> DictConfig:
@@ -54,7 +54,9 @@ def _quoted(value: str) -> str:
     """Quote a text with "~", which becomes the home folder, or with "="; the parser of overrides knows neither."""
     if value.startswith("~"):
         return f"'{os.path.expanduser(value)}'"
-    return f"'{value}'" if "=" in value and value[0] not in "[{'\"" else value
+    if "=" not in value or "\\=" in value or value.lstrip()[:1] in ("[", "{", "'", '"'):
+        return value
+    return "'" + value.replace("'", "\\'") + "'"
 
 
 def locate_target(node: Any) -> Any:
@@ -71,7 +73,7 @@ def require_data(override: str) -> None:
     called = _CALLED_IN_KEY.search(key) or _CALLED_IN_VALUE.search(value)
     if called:
         raise UserError(f"override '{override}': {called[0]} decides what is called, which only a config may")
-    if _RESOLVER.search(override):
+    if "${" in _REFERENCE.sub("", override):
         raise UserError(f"override '{override}': only references such as ${{train.seed}} are data")
 
 

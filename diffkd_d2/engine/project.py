@@ -27,6 +27,7 @@ from torch import nn
 
 from ..datasets.shapes import register_shapes
 from ..evaluation.by_type import evaluator_of
+from ..evaluation.third_party import provide_what_is_installed
 from ..meta_arch.distilled_model import DistilledModel
 from ..modeling.project_file import is_own, project_trainer
 from ..modeling.yaml_model import read_cfg, yaml_model
@@ -58,7 +59,7 @@ def from_project(
     trainer = project_trainer(project)
     return OmegaConf.create(
         dict(
-            model=L(DistilledModel)(student=L(yaml_model)(**source)),
+            model=L(DistilledModel)(student=L(yaml_model)(**source), points=[]),
             dataloader=_dataloader(cfg, trainer, source),
             optimizer=L(project_optimizer)(params=dict(distiller_lr_factor=1.0), lr=cfg.SOLVER.BASE_LR, **source),
             lr_multiplier=L(project_schedule)(**source),
@@ -111,6 +112,7 @@ def project_evaluator(dataset_name: str, output_dir: str, **source: Any) -> Data
 
     COCO evaluation uses pycocotools, since Detectron2's faster C++ implementation is not always installed.
     """
+    provide_what_is_installed()
     cfg = read_cfg(**source)
     cfg.OUTPUT_DIR = output_dir
     evaluator = project_trainer(source["project"]).build_evaluator(cfg, dataset_name)

@@ -1,6 +1,7 @@
 """Provide the evaluation packages that Detectron2 imports if they are missing or have another import path."""
 
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import sys
@@ -61,7 +62,7 @@ def provide_panopticapi() -> None:
 
 
 def provide_what_is_installed() -> None:
-    """Do both for code of a project, which may import these packages; without cityscapesscripts, do nothing."""
+    """Do both for the evaluators of a project; without cityscapesscripts, do nothing."""
     if importlib.util.find_spec("cityscapesscripts") is not None:
         provide_cityscapes()
         provide_panopticapi()
@@ -108,6 +109,7 @@ def _add_module(name: str, **contents: object) -> None:
     """Register a package with `contents`, so that `import name` finds it."""
     module = sys.modules.setdefault(name, types.ModuleType(name))
     module.__path__ = []
+    module.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
     module.__dict__.update(contents)
     parent, _, child = name.rpartition(".")
     if parent:

@@ -127,8 +127,8 @@ class DistillPoint(nn.Module):
             scores: what the teacher's module named by `scores` returned.
 
         Raises:
-            UserError: if a key does not exist, the pair cannot be compared, or the distiller returns no loss, or
-                something that is not a scalar tensor. The message names the point.
+            UserError: if a key does not exist, the pair cannot be compared, or the distiller returns no loss, a
+                loss with dimensions, or a metric of several numbers. The message names the point.
         """
         try:
             sizes = sizes_of_images(batched_inputs)
@@ -144,10 +144,15 @@ class DistillPoint(nn.Module):
             returned = list(outputs) if isinstance(outputs, dict) else f"a {type(outputs).__name__}"
             raise self._error(f"the distiller returned {returned}, expected a dict with a key that starts with 'loss_'")
         for key, value in outputs.items():
-            is_scalar = value.dim() == 0 if isinstance(value, Tensor) else isinstance(value, float)
-            if not is_scalar or (key.startswith("loss_") and isinstance(value, float)):
-                what = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-                raise self._error(f"the distiller's {key} is {what}, expected a tensor without dimensions")
+            if key.startswith("loss_"):
+                fits, wanted = isinstance(value, Tensor) and value.dim() == 0, "a tensor without dimensions"
+            else:
+                fits, wanted = not isinstance(value, Tensor) or value.numel() == 1, "one number"
+            if not fits:
+                what = (
+                    f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"of type {type(value).__name__}"
+                )
+                raise self._error(f"the distiller's {key} is {what}, expected {wanted}")
         return {k: self.weight * v if k.startswith("loss_") else v for k, v in outputs.items()}
 
     def _pair(

@@ -36,19 +36,27 @@ def load_project(path: str) -> ModuleType:
     if not file.is_file() or file.suffix != ".py":
         raise UserError(f"--project: '{path}' is not a Python file such as ../Mask2Former/train_net.py")
     sys.path.insert(0, str(file.parent))
+    try:
+        try:
+            return _execute(file)
+        except ModuleNotFoundError as error:
+            if str(error.name).partition(".")[0] not in ("panopticapi", "deeplearning"):
+                raise
+            provide_what_is_installed()
+            return _execute(file)
+    except Exception as error:
+        cure = "; install it, or put its folder on PYTHONPATH" if isinstance(error, ModuleNotFoundError) else ""
+        raise ProjectError(f"--project {path}: {type(error).__name__}: {error}{cure}") from error
+
+
+def _execute(file: Path) -> ModuleType:
     # Not its own name, because "train_net" is also a module of this repository.
     name = f"diffkd_d2_project_{file.parent.name}_{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None  # every .py file has both
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    provide_what_is_installed()
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        cure = "; put the project's root on PYTHONPATH" if isinstance(error, ModuleNotFoundError) else ""
-        raise ProjectError(f"--project {path}: {type(error).__name__}: {error}{cure}") from error
+    spec.loader.exec_module(module)
     return module
 
 

@@ -40,11 +40,13 @@ def test_a_tilde_in_the_output_folder_is_the_home_folder():
 
 
 def test_paths_in_a_config_may_be_paths_and_begin_with_a_tilde(tmp_path):
+    assert load_config(CONFIG, ["train.output_dir=~/x/${train.seed}"]).train.output_dir == str(Path.home() / "x/-1")
     text = f"""from pathlib import Path
 from detectron2.config import LazyConfig
 globals().update(LazyConfig.load({CONFIG!r}))
 train.output_dir, train.init_checkpoint = Path("a/b"), "~/c.pth"
 model.teacher.weights = Path("~/d.pth")
+model.student.missing = "???"
 """
     (tmp_path / "paths.py").write_text(text)
     cfg = load_config(str(tmp_path / "paths.py"), [])

@@ -91,6 +91,9 @@ def test_an_evaluator_may_judge_the_first_classes_of_the_loader(tmp_path):
     # Panoptic-DeepLab's data has things and stuff as classes; its boxes are judged as things.
     name = register_coco(tmp_path, coco(names=("cat", "dog", "cow", "grass")), "all")
     register_coco(tmp_path, coco(), "things")
+    with pytest.raises(UserError, match="its classes are cat, dog, cow; those of all are cat, dog, cow, grass"):
+        build_test_sets(config(name, dataset_name="things"), nn.Identity())
+    MetadataCatalog.get(name).stuff_classes = ["cat", "dog", "cow", "grass"]
     build_test_sets(config(name, dataset_name="things"), nn.Identity())
     with pytest.raises(UserError, match="its classes are cat, dog, cow, grass; those of things are cat, dog, cow"):
         build_test_sets(config("things", dataset_name=name), nn.Identity())

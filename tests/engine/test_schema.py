@@ -123,6 +123,8 @@ def test_wrong_type_or_range_is_named(override):
         ("train.output_dir=/x/project:1/extend=2", "/x/project:1/extend=2"),
         ("model.teacher.weights=a.pth?matching_heuristics=True", "a.pth?matching_heuristics=True"),
         ("train.init_checkpoint='a=b.pth'", "a=b.pth"),
+        ("train.init_checkpoint=a\\=b.pth", "a=b.pth"),
+        ("train.init_checkpoint=it's/a=b.pth", "it's/a=b.pth"),
     ],
 )
 def test_a_right_value_stays_as_it_is(override, value):

@@ -75,13 +75,19 @@ def test_a_model_that_predicts_no_masks_is_told_so(tmp_path):
     try_outputs(Perfect(data, masks=True), build_test_sets(cfg, Perfect(data)))
 
 
-def test_an_output_without_any_instance_needs_no_masks(tmp_path):
+def test_an_output_without_any_instance_needs_no_masks(tmp_path, caplog):
     data = coco()
     cfg = config(register_coco(tmp_path, data, "set"), tasks=["bbox", "segm"])
     sets = build_test_sets(cfg, Perfect(data))
     shy = Perfect({**data, "annotations": []})
     assert not shy([{"image_id": 1}])[0]["instances"].has("pred_masks")
     try_outputs(shy, sets)
+    assert "nothing was found in the first images of set: masks and keypoints are not tried" in caplog.text
+    later = Perfect(
+        {**data, "annotations": [a for a in data["annotations"] if a["image_id"] != data["images"][0]["id"]]}
+    )
+    with pytest.raises(UserError, match="tasks has 'segm', but the model predicts no pred_masks"):
+        try_outputs(later, sets)
     (kept,) = leave_out_missing(shy, sets)
     assert kept.evaluators[0]._tasks == ("bbox", "segm")
 

@@ -106,9 +106,14 @@ def test_formats_that_cannot_be_reordered_are_an_error():
 
 
 def test_a_metric_may_be_a_number():
-    model = DistilledModel(Net(4), Net(6), [returning(loss_kd=torch.ones(()), share=0.5)]).train()
+    outputs = dict(loss_kd=torch.ones(()), share=0.5, count=3, single=torch.ones(1))
+    model = DistilledModel(Net(4), Net(6), [returning(**outputs)]).train()
     model(images((32, 32)))
-    assert model.metrics == {"share_p2": 0.5}
+    assert {name: float(value) for name, value in model.metrics.items()} == {
+        "share_p2": 0.5,
+        "count_p2": 3,
+        "single_p2": 1,
+    }
 
 
 def returning(**outputs):
@@ -131,7 +136,7 @@ def returning(**outputs):
         (point(), "points is one point, 'p2', expected a list"),
         ([returning(loss_kd=torch.ones(2))], r"'p2': the distiller's loss_kd is a tensor \(2,\), expected a tensor"),
         ([returning(loss_kd=torch.ones(1))], r"'p2': the distiller's loss_kd is a tensor \(1,\), expected a tensor"),
-        ([returning(loss_kd=0.5)], "'p2': the distiller's loss_kd is a float, expected a tensor"),
+        ([returning(loss_kd=0.5)], "'p2': the distiller's loss_kd is of type float, expected a tensor"),
         ([returning(loss_kd=torch.ones(()), share=torch.ones(3))], "the distiller's share is a tensor"),
     ],
 )
