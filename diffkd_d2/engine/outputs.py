@@ -112,7 +112,7 @@ def _first_prediction(model: nn.Module, name: str, loader: Any) -> tuple[Any, An
         for index in range(min(TRIED, len(loader.dataset))):
             inputs = [loader.dataset[index]]
             outputs = model(inputs)
-            if len(outputs[0].get("instances", [None])) > 0:
+            if not _finds_nothing(outputs):
                 break
         return inputs, outputs
 
@@ -120,7 +120,13 @@ def _first_prediction(model: nn.Module, name: str, loader: Any) -> tuple[Any, An
 def _judges_fields_of_none(evaluator: DatasetEvaluator, outputs: Any) -> bool:
     """Return whether masks or keypoints are judged, and the outputs have no instance that could have them."""
     judged = isinstance(evaluator, COCOEvaluator) and any(task in TASK_FIELDS for task in evaluator._tasks or ())
-    return judged and len(outputs[0].get("instances", [None])) == 0
+    return judged and _finds_nothing(outputs)
+
+
+def _finds_nothing(outputs: Any) -> bool:
+    """Return whether the first output has instances, and these are none."""
+    first = outputs[0] if isinstance(outputs, list) and outputs else None
+    return isinstance(first, dict) and "instances" in first and len(first["instances"]) == 0
 
 
 def _missing(evaluator: DatasetEvaluator, inputs: Any, outputs: Any) -> str:
