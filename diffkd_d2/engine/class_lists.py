@@ -69,7 +69,9 @@ def check_class_lists(loaders: Mapping[str, Any], model: nn.Module) -> ClassList
         if class_count(model, "keypoints") is None:
             names = {kind: listed for kind, listed in names.items() if kind != "keypoints"}
         if not names:
-            logger.info(f"classes: {source} names none (a loader of your own never does), so they are not compared")
+            logger.info(
+                f"classes: {source} names none, so they are not compared (Detectron2's loader and ours name them)"
+            )
         _require_unique(source, names)
         _check_model(model, source, names)
         _check_unnamed(model, source, loader, names)

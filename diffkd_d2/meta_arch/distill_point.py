@@ -1,6 +1,7 @@
 """A distillation point: one module of the student, one of the teacher, and the distiller that compares them."""
 
 from collections.abc import Sequence
+from numbers import Number
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -147,7 +148,8 @@ class DistillPoint(nn.Module):
             if key.startswith("loss_"):
                 fits, wanted = isinstance(value, Tensor) and value.dim() == 0, "a tensor without dimensions"
             else:
-                fits, wanted = not isinstance(value, Tensor) or value.numel() == 1, "one number"
+                fits = value.numel() == 1 if isinstance(value, Tensor) else isinstance(value, Number)
+                wanted = "one number"
             if not fits:
                 what = (
                     f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"of type {type(value).__name__}"

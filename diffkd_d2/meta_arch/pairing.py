@@ -20,9 +20,9 @@ def pick(output: Any, path: tuple[str | int, ...], who: str) -> Tensor:
         try:
             output = output[key]
         except (KeyError, IndexError, TypeError):
-            parts = range(len(output)) if isinstance(output, list | tuple) else [f"a {type(output).__name__}"]
-            there = list(output) if isinstance(output, dict) else list(parts)
-            raise UserError(f"the {who}'s output has no '{key}'{nearest(str(key), list(map(str, there)))}") from None
+            keys = range(len(output)) if isinstance(output, list | tuple) else [f"a {type(output).__name__}"]
+            there = map(str, output if isinstance(output, dict) else keys)
+            raise UserError(f"the {who}'s output has no '{key}'{nearest(str(key), list(there))}") from None
     if not isinstance(output, Tensor):
         inside = f" with {list(output)}" if isinstance(output, dict) else ""
         raise UserError(f"the {who}'s output is a {type(output).__name__}{inside}, not a tensor: give a key")

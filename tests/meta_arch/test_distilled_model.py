@@ -15,6 +15,7 @@ from diffkd_d2.engine.loaders import check_image_format
 from diffkd_d2.errors import UserError
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
+from diffkd_d2.meta_arch.pairing import pick
 
 
 def point(key="p2", teacher_key=None, **more):
@@ -105,6 +106,11 @@ def test_formats_that_cannot_be_reordered_are_an_error():
         DistilledModel(student, teacher, [point()])
 
 
+def test_an_index_that_is_not_there_is_told_which_are():
+    with pytest.raises(UserError, match="the teacher's output has no '9'; there are: 0, 1"):
+        pick(([torch.zeros(1)], [torch.zeros(1)]), (9, 0), "teacher")
+
+
 def test_a_metric_may_be_a_number():
     outputs = dict(loss_kd=torch.ones(()), share=0.5, count=3, single=torch.ones(1))
     model = DistilledModel(Net(4), Net(6), [returning(**outputs)]).train()
@@ -138,6 +144,10 @@ def returning(**outputs):
         ([returning(loss_kd=torch.ones(1))], r"'p2': the distiller's loss_kd is a tensor \(1,\), expected a tensor"),
         ([returning(loss_kd=0.5)], "'p2': the distiller's loss_kd is of type float, expected a tensor"),
         ([returning(loss_kd=torch.ones(()), share=torch.ones(3))], "the distiller's share is a tensor"),
+        (
+            [returning(loss_kd=torch.ones(()), share=[0.5])],
+            "the distiller's share is of type list, expected one number",
+        ),
     ],
 )
 def test_a_wrong_pairing_is_one_clear_line(points, message):
