@@ -10,6 +10,7 @@ python train_net.py --config-file configs/shapes/diffkd_retinanet_r18.py --dry-r
 
 import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 try:
@@ -65,7 +66,8 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     test_sets = build_test_sets(cfg, model.student)
     log_parameters(model, optimizer)
     log_recipe(cfg, learning_rate, loader, model, lr_multiplier)
-    checked = preflight(cfg, model, loader, test_sets)
+    writes = comm.is_main_process() and not args.dry_run  # a dry run leaves the folder as it is
+    checked = preflight(cfg, model, loader, test_sets, writes)
     if train.compile:
         compile_distillers(model.points)
 
@@ -82,7 +84,6 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
     run = Run(output_dir, [point.name for point in model.points], run_settings(cfg, lr_multiplier, model))
     parts = dict(run=run, distillers=model.points, trainer=trainer, classes=checked.classes)
     parts |= {"ema": averaging.average} if averaging else {}
-    writes = comm.is_main_process() and not args.dry_run  # a dry run leaves the folder as it is
     checkpointer = Checkpointer(model.student, train.output_dir, save_to_disk=writes, **parts)
 
     def evaluate_student() -> dict:
@@ -100,7 +101,7 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
             GradientReportHook(model, distill.start_iter, distill.weight)
             if distill.get("balance") is None
             else BalanceHook(model, distill.balance, distill.start_iter),
-            PreciseBN(train.eval_period, model.student, build_loader(cfg.dataloader.train), train.precise_bn)
+            PreciseBN(train.eval_period, model.student, partial(build_loader, cfg.dataloader.train), train.precise_bn)
             if train.precise_bn
             else None,
             NormalizerHook(model.student),
@@ -140,7 +141,7 @@ def main(args: Namespace) -> None:
     if args.eval_teacher:
         evaluate_teachers(cfg)
     elif args.eval_only:
-        evaluate_checkpoint(cfg)
+        evaluate_checkpoint(cfg, args.resume)
     else:
         do_train(args, cfg)
 

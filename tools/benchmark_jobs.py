@@ -36,6 +36,8 @@ def build(cfg: DictConfig, methods: Iterable[str], device: str) -> tuple[dict[st
     Returns:
         the models by name, the config's own under `OWN` first; and why a method was left out, by its name.
     """
+    if not isinstance(cfg.model.get("teacher"), DictConfig):
+        raise UserError("benchmark.py measures one teacher: model.teacher is a list, or empty")
     student, teacher = instantiate(cfg.model.student), instantiate(cfg.model.teacher.model)
     points = instantiate(cfg.model.points)
     chosen: dict[str, list[DistillPoint]] = {OWN: points(student, [teacher]) if callable(points) else list(points)}

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from detectron2.config import instantiate
 from detectron2.utils.env import seed_all_rng
+from detectron2.utils.events import EventStorage
 from omegaconf import DictConfig
 from torch import nn
 
@@ -25,7 +26,9 @@ from compare_arms import load_arm
 
 from diffkd_d2.engine.loaders import build_loader, check_image_format
 from diffkd_d2.engine.trainer import DTYPES
+from diffkd_d2.engine.undo import unchanged
 from diffkd_d2.errors import one_line_errors
+from diffkd_d2.modeling.fold import fold_frozen_norms
 
 REPEATS = 5
 
@@ -41,6 +44,10 @@ def cost(cfg: DictConfig) -> dict[str, Any]:
     start = weights_hash(model.student)
     check_image_format(cfg.dataloader.train, model.student)
     batch = next(iter(build_loader(cfg.dataloader.train)))
+
+    with unchanged(model), torch.no_grad(), EventStorage(), model.run_teachers_to_the_end():
+        model(batch)  # finds outputs that are changed in place, as training does
+    model.teachers[:] = [fold_frozen_norms(t, model.captured_modules(i)) for i, t in enumerate(model.teachers)]
 
     def step(trained: nn.Module) -> None:
         sum(trained(batch).values()).backward()

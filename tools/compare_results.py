@@ -149,11 +149,16 @@ def image_samples(output: Path, cfg: Any, arms: list[str], seeds: list[int]) -> 
             counts = draw_images(len(evaluator._coco_api.getImgIds()), RESAMPLES)
             for task in set(evaluator._tasks or ("bbox",)) & {"bbox", "segm"}:
                 # The average is evaluated last, and overwrites the student's file.
-                samples[f"{prefix}{task}_ema" if cfg.train.ema_decay else f"{prefix}{task}"] = {
+                samples[average_task(prefix, task) if cfg.train.ema_decay else f"{prefix}{task}"] = {
                     arm: np.mean([resampled_ap(evaluator, file, task, counts) for file in of_arm], axis=0)
                     for arm, of_arm in files.items()
                 }
     return samples
+
+
+def average_task(prefix: str, task: str) -> str:
+    """Return the name of the average's task: of several test sets, `evaluate_with_average` renames the set."""
+    return f"{prefix.removesuffix('/')}_ema/{task}" if prefix else f"{task}_ema"
 
 
 def differences(results: dict[str, Results], samples: dict[str, dict[str, np.ndarray]]) -> list[dict[str, Any]]:

@@ -85,7 +85,10 @@ def feature_parts(members: list[Member]) -> tuple[list[tuple[str, Figure]], Tabl
         levels = levels or list(cells[0])
         rows.append([member.name, *(number(c.get(level), 2) for level in levels for c in cells)])
     headers = ["run", *(f"{level}, {when}" for level in levels for when in ("start", "end"))]
-    note = "Linear CKA of the student's and the teacher's feature over one batch of training images; 1 is alike."
+    note = (
+        "Linear CKA of the student's and the teacher's feature over one batch of training images; 1 is alike. The "
+        "start is the model as its seed made it, before any weights were loaded or inherited."
+    )
     return strips, Table("Similarity to the teacher by level", headers, rows, note)
 
 
@@ -102,7 +105,8 @@ def class_scores(members: list[Member], images: int = 64) -> tuple[dict[str, Any
     batch = spread_batch(dataset, images)
     models: dict[str, nn.Module] = {}
     if cfg.model.get("teacher"):
-        models["teacher"] = instantiate(cfg.model.teacher)
+        nodes = [cfg.model.teacher] if isinstance(cfg.model.teacher, DictConfig) else cfg.model.teacher
+        models |= {f"teacher {i or ''}".strip(): instantiate(node) for i, node in enumerate(nodes)}
     for member in members:
         models[member.name] = student_of(load_arm(member.words), member.folder)
     scores = {name: model.eval()(batch).softmax(dim=1).numpy() for name, model in models.items()}

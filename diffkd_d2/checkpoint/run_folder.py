@@ -42,7 +42,7 @@ class Run:
         for name, value in self.settings.items():
             before = state["settings"].get(name, value)
             if before != value:
-                logger.warning(f"--resume: {name} is {value}, in the checkpoint {before}: {value} counts")
+                logger.warning(f"--resume: {name} is {value}, in the checkpoint {before}; this run uses {value}")
 
     def check_points(self, state: dict[str, Any]) -> None:
         """Raise UserError if the points of a checkpoint or their order differ."""

@@ -191,7 +191,7 @@ def seeded(*key: int) -> Iterator[None]:
 
 
 def derive_seed(*key: int) -> int:
-    """Return a seed below 2^32 for a tuple of non-negative integers; similar tuples give unrelated seeds."""
+    """Return a seed below 2^32 for a tuple of non-negative integers, in which zeros at the end count for nothing."""
     return int(np.random.SeedSequence(key).generate_state(1)[0])
 
 

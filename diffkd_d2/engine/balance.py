@@ -91,7 +91,7 @@ class BalanceHook(HookBase):
             logger.warning(f"distill.balance: gradient norms {norms_found} in the student, not used in this step")
             return
         self.measured += 1
-        # `distill_scale` holds the window and the factor: without both, the norm is that of a weight of 1.
+        # Dividing by `distill_scale` has removed window, warm-up, `distill.weight` and factor from the norm.
         wanted = math.log(self.balance * of_task / of_distillation)
         self.log_factor += max(1 / self.measured, SMOOTHING) * (wanted - self.log_factor)
 

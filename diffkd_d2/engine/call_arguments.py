@@ -30,7 +30,7 @@ ARGUMENTS: dict[str, Any] = {
 
 
 def faults_of_calls(node: Any, path: str) -> Iterator[str]:
-    """Compare the arguments of this package's LazyCalls with the annotations of what they call."""
+    """Compare the arguments of LazyCalls with the annotations of what they call, or with `ARGUMENTS`."""
     if isinstance(node, ListConfig):
         children: Any = enumerate(node)
     elif isinstance(node, DictConfig):

@@ -7,7 +7,7 @@ from typing import Any
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from torch import nn
 
-from ..distillers import DIST, DKD, KD, QualityFocalKD
+from ..distillers import DIST, DKD, KD, ChannelWise, Pearson, QualityFocalKD
 from ..errors import UserError
 from ..meta_arch.distill_point import DistillPoint
 from ..meta_arch.distilled_model import DistilledModel
@@ -201,7 +201,9 @@ def _require_equal(source: str, names: list[str] | None, other: str, others: lis
 
 
 def _on_logits(point: DistillPoint) -> bool:
-    distiller = point.distiller
+    distiller: Any = point.distiller
+    if isinstance(distiller, ChannelWise | Pearson):  # without a convolution they compare channel with channel
+        return not list(distiller.parameters()) and point.student in ("sem_seg_head.predictor", "logits", "head")
     return isinstance(distiller, KD | DKD | DIST | QualityFocalKD) or bool(getattr(distiller, "logits", False))
 
 

@@ -15,10 +15,10 @@ from .outputs import try_outputs
 from .weights import load_for_evaluation
 
 
-def evaluate_checkpoint(cfg: DictConfig) -> None:
-    """Evaluate the student from `train.init_checkpoint`, or from the output folder's last checkpoint.
+def evaluate_checkpoint(cfg: DictConfig, resume: bool = False) -> None:
+    """Evaluate the student from `train.init_checkpoint`; write `results.json`.
 
-    It writes `results.json`.
+    If it is empty, or with `resume`, the student is that of the output folder's last checkpoint.
 
     Raises:
         UserError: if there is no checkpoint or test set, the checkpoint does not fit, the class lists differ, or the
@@ -28,7 +28,7 @@ def evaluate_checkpoint(cfg: DictConfig) -> None:
     test_sets = require_test_sets(build_test_sets(cfg, student))
     classes = check_class_lists(loaders_by_name(test_sets), student)
     checkpointer = Checkpointer(student, cfg.train.output_dir, classes=classes)
-    load_for_evaluation(checkpointer, cfg.train.init_checkpoint, cfg.train.expected_missing)
+    load_for_evaluation(checkpointer, "" if resume else cfg.train.init_checkpoint, cfg.train.expected_missing)
     try_outputs(student, test_sets)
     write_results(Path(cfg.train.output_dir) / "results.json", evaluate(student, test_sets))
 

@@ -86,15 +86,16 @@ class GradientReportHook(HookBase):
             losses: losses of this step with their graph.
             scale: factor that keeps the gradients in the range of float16.
         """
-        loss_to_point = self.model.loss_to_point
-        if self.trainer.iter not in self.iterations or not loss_to_point or not self.model.distill_scale:
+        # The guard may have dropped the losses of the points.
+        names = [name for name in self.model.loss_to_point if name in losses]
+        if self.trainer.iter not in self.iterations or not names or not self.model.distill_scale:
             return
         share = self.model.distill_scale / self.weight  # of the full weight, during the warm-up
         try:
-            task, distillation = task_and_distillation(losses, loss_to_point)
+            task, distillation = task_and_distillation(losses, names)
             gradients = Gradients(self.model.student, distillation, scale)
             of_task, together = gradients.norm(task), gradients.distillation / share
-            norms = {k: gradients.norm(losses[k]) / share for k in loss_to_point}
+            norms = {k: gradients.norm(losses[k]) / share for k in names}
         except RuntimeError as error:
             logger.info(f"no report on the scale of the losses: {str(error).splitlines()[0]}")
             return

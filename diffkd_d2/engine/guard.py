@@ -31,7 +31,7 @@ class StepGuard:
     """
 
     def __init__(self, model: nn.Module, max_skipped: int = 10, drop_distill: bool = False):
-        self.model: Any = model  # a DistilledModel where losses have an `origin`
+        self.model: Any = model  # a DistilledModel, or a module without `loss_to_point`
         self.max_skipped, self.drop_distill = max_skipped, drop_distill
         self.skipped = self.in_a_row = self.dropped = 0
         self._images: list[Any] = []
@@ -81,7 +81,8 @@ class StepGuard:
         if not self._agree(not finite)[0]:
             self.in_a_row = 0
             if "loss_distill_dropped" in losses:
-                # Set zero gradients to None, so that weight decay and momentum do not move the distillers.
+                # None, not 0, so that weight decay and momentum do not move the distillers. With `accumulate` this
+                # gives up the gradients of the other batches too.
                 for parameter in self.model.points.parameters():
                     parameter.grad = None
             return True

@@ -1,6 +1,8 @@
 """Hooks of a distillation run."""
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
@@ -56,7 +58,7 @@ class DistillHook(HookBase):
 
     def after_step(self) -> None:
         """Write `gamma_<point>` and other metrics; not at every step, because reading them waits for the device."""
-        if (self.trainer.iter + 1) % self.period == 0 and self.model.metrics:
+        if (self.trainer.iter + 1) % self.period == 0 and self.model.points:
             scalars = {name: float(value) for name, value in self.model.metrics.items()}
             self.trainer.storage.put_scalars(**scalars)
             self.trainer.storage.put_scalar("distill_scale", self.model.distill_scale, smoothing_hint=False)
@@ -87,18 +89,32 @@ class AverageHook(HookBase):
         self.average.update_parameters(self.student)
 
     def after_train(self) -> None:
-        """Write the average."""
-        if comm.is_main_process():
+        """Write the average, unless the run failed before its first step."""
+        if comm.is_main_process() and self.average.n_averaged:
             write_weights(self.path, self.average.module)
 
 
 class PreciseBN(hooks.PreciseBN):
-    """Detectron2's, with batches that are the same each time, so that a resumed run has the same statistics."""
+    """Detectron2's, with the first batches of a loader each time, so that a resumed run has the same statistics.
+
+    Args:
+        period: iterations between two computations.
+        model: the student.
+        build: returns a loader. It is called each time, since v0.6's AspectRatioGroupedDataset cannot start again.
+        count: number of batches.
+    """
+
+    def __init__(self, period: int, model: nn.Module, build: Callable[[], Iterable[Any]], count: int):
+        super().__init__(period, model, None, count)
+        self._build = build
 
     def update_stats(self) -> None:
         """Compute the statistics from the loader's first batches."""
-        self._data_iter = None
+        if self._disabled:
+            return
+        self._data_iter: Iterator[Any] | None = iter(self._build())
         super().update_stats()
+        self._data_iter = None  # ends its workers
 
 
 class PeriodicCheckpointer(hooks.PeriodicCheckpointer):
@@ -109,3 +125,17 @@ class PeriodicCheckpointer(hooks.PeriodicCheckpointer):
         super().before_train()
         folder = Path(self.checkpointer.save_dir)
         self.recent_checkpoints = [str(path) for path in sorted(folder.glob(f"{self.file_prefix}_[0-9]*.pth"))]
+
+    def step(self, iteration: int, **kwargs: Any) -> None:
+        """Save if it is time; then remove all but the last `max_to_keep`, also those of a stopped run."""
+        if (iteration + 1) % self.period == 0 and self.max_to_keep is not None:
+            written = str(Path(self.checkpointer.save_dir) / f"{self.file_prefix}_{iteration:07d}.pth")
+            # A resumed run writes a damaged file anew.
+            self.recent_checkpoints = [path for path in self.recent_checkpoints if path != written]
+            stale = self.recent_checkpoints[: max(len(self.recent_checkpoints) + 1 - self.max_to_keep, 0)]
+        else:
+            stale = []
+        super().step(iteration, **kwargs)
+        for path in stale:  # Detectron2's method has removed the first
+            Path(path).unlink(missing_ok=True)
+        self.recent_checkpoints = [path for path in self.recent_checkpoints if path not in stale]

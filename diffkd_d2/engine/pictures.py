@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from detectron2.engine import HookBase
 from detectron2.evaluation import inference_context
+from detectron2.utils import comm
 from torch import Tensor, nn
 
-from ..meta_arch.distilled_model import DistilledModel
+from ..meta_arch.distilled_model import DistilledModel, as_teacher_reads
 from ..visualization.boxes import Box, draw_boxes
 from ..visualization.denoising import distiller_inputs, strip
 from ..visualization.labels import draw_label_map
@@ -26,7 +27,7 @@ IGNORED = 255  # Detectron2's label for no class
 class PictureHook(HookBase):
     """Put pictures of the first batch into the event storage, for Detectron2's TensorBoard writer.
 
-    The hook does not change the training.
+    The hook does not change the training. All processes run the models, the main process draws.
 
     Args:
         model: the model in training, not its DDP wrapper.
@@ -56,10 +57,10 @@ class PictureHook(HookBase):
         with unchanged(self.model):
             if self.model.points:
                 figure = strip(distiller_inputs(self.model, self._batch), rgb_images(self._batch, self.model.student))
-                if figure is not None:
+                if figure is not None and comm.is_main_process():
                     storage.put_image("denoising", _pixels(figure))
             shown = predictions(self.model, self._batch, self.names)
-            if shown is not None:
+            if shown is not None and comm.is_main_process():
                 storage.put_image("predictions", np.ascontiguousarray(shown[:, :, ::-1].transpose(2, 0, 1)))
 
 
@@ -80,7 +81,10 @@ def predictions(model: DistilledModel, batch: Any, names: Sequence[str]) -> np.n
     models["student"] = model.student
     contents = {"ground truth": batch}
     with torch.no_grad(), inference_context(model.student):
-        contents |= {name: m(inputs) for name, m in models.items()}
+        contents |= {
+            name: m(inputs if m is model.student else as_teacher_reads(inputs, model.student, m))
+            for name, m in models.items()
+        }
     draw = next((f for k, f in DRAWN.items() if all(k in content[0] for content in contents.values())), None)
     if draw is None:
         return None

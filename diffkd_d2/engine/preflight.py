@@ -44,7 +44,9 @@ class Checked(NamedTuple):
     """The classes of the data, for the checkpoint."""
 
 
-def preflight(cfg: DictConfig, model: DistilledModel, loader: Any, test_sets: Sequence[EvaluationSet]) -> Checked:
+def preflight(
+    cfg: DictConfig, model: DistilledModel, loader: Any, test_sets: Sequence[EvaluationSet], writes: bool = True
+) -> Checked:
     """Run all checks that come after the parts of a run are built and before its first step.
 
     Args:
@@ -52,6 +54,7 @@ def preflight(cfg: DictConfig, model: DistilledModel, loader: Any, test_sets: Se
         model: student, teachers and points.
         loader: loader of the training data, which was checked when it was built (`data/loaders.py`).
         test_sets: loaders and evaluators, which were tried when they were built (`evaluators.py`).
+        writes: whether the teacher's results are written into the run's folder.
 
     Raises:
         UserError: from the first check that fails.
@@ -68,7 +71,7 @@ def preflight(cfg: DictConfig, model: DistilledModel, loader: Any, test_sets: Se
     warn_of_missing_loss(model)
     try_outputs(model.student, test_sets)
     if cfg.distill.get("teacher_check") and model.teachers:
-        check_teachers(cfg, model.teachers)
+        check_teachers(cfg, model.teachers, writes)
     return Checked(batches, maps, classes)
 
 

@@ -81,7 +81,8 @@ class NormalizerHook(HookBase):
     def after_step(self) -> None:
         """Collect the numbers of all processes. Register this hook before the checkpointer."""
         if self.modules:
-            self.values = comm.all_gather({name: float(m.loss_normalizer) for name, m in self.modules.items()})
+            known = {name: m for name, m in self.modules.items() if hasattr(m, "loss_normalizer")}
+            self.values = comm.all_gather({name: float(m.loss_normalizer) for name, m in known.items()})
 
     def state_dict(self) -> dict[str, Any]:
         """Return the numbers of all processes."""

@@ -8,7 +8,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators, inference_on_dataset
+from detectron2.evaluation import (
+    COCOPanopticEvaluator,
+    DatasetEvaluator,
+    DatasetEvaluators,
+    LVISEvaluator,
+    PascalVOCDetectionEvaluator,
+    RotatedCOCOEvaluator,
+    inference_on_dataset,
+)
+from detectron2.evaluation.cityscapes_evaluation import CityscapesEvaluator
 from detectron2.utils import comm
 from omegaconf import DictConfig
 from torch import nn
@@ -20,14 +29,22 @@ from .evaluators import EvaluationSet, loaders_by_name
 
 logger = logging.getLogger(__name__)
 
+# Detectron2's evaluators that count each image of the dataset, also one that was not processed.
+WHOLE = (
+    CityscapesEvaluator,
+    COCOPanopticEvaluator,
+    LVISEvaluator,
+    PascalVOCDetectionEvaluator,
+    RotatedCOCOEvaluator,
+)
 MAIN_METRICS = ("AP", "mIoU", "PQ", "top1")  # of Detectron2's evaluators and TopKEvaluator, in percent
 FULL, SAMPLE = "results_teacher.json", "results_teacher_check.json"
 
 
-def check_teachers(cfg: DictConfig, teachers: Sequence[nn.Module]) -> None:
+def check_teachers(cfg: DictConfig, teachers: Sequence[nn.Module], writes: bool = True) -> None:
     """Evaluate the teachers on `distill.teacher_check` images of each test set; warn if results are near chance.
 
-    The first teacher's results are written to the output folder for `report_teacher_reached`.
+    The first teacher's results are written to the output folder for `report_teacher_reached`, if `writes`.
 
     Raises:
         UserError: if a teacher has other classes than the test data.
@@ -40,7 +57,7 @@ def check_teachers(cfg: DictConfig, teachers: Sequence[nn.Module]) -> None:
             raise UserError(f"distill.teacher_check must be 0 for a teacher of other classes: {error}") from error
         found = {test_set.name: evaluate_sample(teacher, test_set, cfg.distill.teacher_check) for test_set in sets}
         results = found if len(found) > 1 else next(iter(found.values()), {})
-        if i == 0:
+        if i == 0 and writes:
             write_results(Path(cfg.train.output_dir) / SAMPLE, results)
         if comm.is_main_process():
             report_teacher(results, getattr(teacher, "num_classes", None))
@@ -49,14 +66,15 @@ def check_teachers(cfg: DictConfig, teachers: Sequence[nn.Module]) -> None:
 def evaluate_sample(model: nn.Module, test_set: EvaluationSet, count: int) -> dict[str, Any]:
     """Evaluate a model on the first `count` images of a test set; return Detectron2's dict of results.
 
-    The evaluator of panoptic quality is left out, since it always compares with the whole dataset.
+    Evaluators that always compare with the whole dataset (`WHOLE`) are left out, with a warning.
     """
-    if not test_set.evaluators:
-        return {}
-    nested = [getattr(e, "_evaluators", [e]) for e in test_set.evaluators]
-    parts = [SampleEvaluator(e) for e in sum(nested, []) if not type(e).__name__.startswith("COCOPanoptic")]
+    parts = [SampleEvaluator(e) for e in test_set.evaluators if not isinstance(e, WHOLE)]
+    left_out = sorted({type(e).__name__ for e in test_set.evaluators if isinstance(e, WHOLE)})
+    if left_out:
+        logger.warning(
+            f"distill.teacher_check: {', '.join(left_out)} cannot judge a part of the images: try --eval-teacher"
+        )
     if not parts:
-        logger.warning("distill.teacher_check: panoptic quality cannot be measured on a part of the images")
         return {}
     share = -(-count // comm.get_world_size())
     return inference_on_dataset(model, FirstImages(test_set.loader, share), DatasetEvaluators(parts))
@@ -77,10 +95,15 @@ class FirstImages:
 
 
 class SampleEvaluator(DatasetEvaluator):
-    """Make COCOEvaluator evaluate only the processed images; other evaluators do so already."""
+    """Make COCOEvaluator judge only the processed images; SemSegEvaluator and TopKEvaluator do so already.
+
+    The evaluator writes no predictions, which would replace the student's.
+    """
 
     def __init__(self, evaluator: DatasetEvaluator):
-        self.evaluator = evaluator
+        self.evaluator: Any = evaluator
+        if hasattr(evaluator, "_output_dir"):
+            self.evaluator._output_dir = None
         self.seen: list[int | str] = []
 
     def reset(self) -> None:

@@ -161,7 +161,8 @@ class Trainer(SimpleTrainer):
             for name, value in state.items():
                 if isinstance(value, torch.Tensor) and value.dim() and value.shape != parameter.shape:
                     raise ValueError(f"{name} of the optimizer is {tuple(value.shape)} for {tuple(parameter.shape)}")
-        self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
+        if state_dict["grad_scaler"]:  # empty if the run had another precision until now
+            self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
         if "guard" in state_dict:
             self.guard.load_state_dict(state_dict["guard"])
 

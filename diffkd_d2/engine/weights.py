@@ -51,7 +51,7 @@ def _texts(node: Any) -> Iterator[str]:
 
 
 def run_settings(cfg: DictConfig, schedule: Any, model: DistilledModel) -> dict[str, Any]:
-    """Return what decides over a run and is in no state that a checkpoint restores: on resume the config's counts."""
+    """Return the settings that no checkpoint restores; a resumed run uses the config's."""
     train = cfg.train
     distill = ("weight", "balance", "start_iter", "warmup_iters", "stop_iter")
     data = _options(OmegaConf.to_container(cfg.dataloader.train, resolve=True), "dataloader.train")

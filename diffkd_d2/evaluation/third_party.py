@@ -62,7 +62,7 @@ def provide_panopticapi() -> None:
 
 
 def provide_what_is_installed() -> None:
-    """Do both for the evaluators of a project; without cityscapesscripts, do nothing."""
+    """Call `provide_cityscapes` and `provide_panopticapi` if cityscapesscripts is installed."""
     if importlib.util.find_spec("cityscapesscripts") is not None:
         provide_cityscapes()
         provide_panopticapi()

@@ -84,7 +84,9 @@ class AutoPoints:
         self, recipe: Recipe, student: nn.Module, teacher: nn.Module, index: int
     ) -> "list[partial[DistillPoint]]":
         setting = self._setting(recipe, family(student))
-        places = [place for where in setting.where for place in find_places(student, teacher, where)]
+        found = [place for where in setting.where for place in find_places(student, teacher, where)]
+        # Words of `where` may overlap, as head and logits do.
+        places = list({(place.student, place.name): place for place in found}.values())
         places = _at_levels(places, setting.levels, self.levels)
         make = partial(_call_with_known, recipe.distiller, options={**setting.options, **self.options})
         if recipe.joint:
@@ -164,6 +166,8 @@ def _point(
     options: dict[str, Any] = dict(student=place.student, teacher=place.teacher, name=place.name)
     if recipe.joint:
         options.update(name=recipe.name, levels=tuple(p.key for p in group))
+        if any(p.teacher_key is not None for p in group):
+            options.update(teacher_levels=tuple(p.key if p.teacher_key is None else p.teacher_key for p in group))
     else:
         options.update(key=place.key, teacher_key=place.teacher_key, roi=place.roi)
     if recipe.scores:

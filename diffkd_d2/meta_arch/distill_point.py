@@ -38,6 +38,7 @@ class DistillPoint(nn.Module):
             None for the output itself.
         teacher_key: the same for the teacher. If None, `key`.
         levels: keys of several maps in place of `key`, finest first; the distiller gets lists of maps and of masks.
+        teacher_levels: the same for the teacher. If None, `levels`.
         scores: module of the teacher and key of its class logits, such as `("head", (0, 1))`, for a distiller that
             needs scores.
         weight: factor on all losses of the distiller.
@@ -62,6 +63,7 @@ class DistillPoint(nn.Module):
         key: Key = None,
         teacher_key: Key = None,
         levels: Sequence[Key] | None = None,
+        teacher_levels: Sequence[Key] | None = None,
         scores: tuple[str, Key] | None = None,
         weight: float = 1.0,
         name: str | None = None,
@@ -77,11 +79,14 @@ class DistillPoint(nn.Module):
         self.key = _key_path(key)
         self.teacher_key = self.key if teacher_key is None else _key_path(teacher_key)
         self.levels = None if levels is None else [_key_path(level) for level in levels]
+        self.teacher_levels = self.levels if teacher_levels is None else [_key_path(level) for level in teacher_levels]
         self.name = name or "_".join(map(str, self.key)) or student.replace(".", "_")
         if not isinstance(distiller, nn.Module):
             raise self._error(f"distiller is {distiller!r}, expected a module")
         if isinstance(levels, str):
             raise self._error(f"levels is '{levels}', expected a list; a single level is a key")
+        if len(self.teacher_levels or ()) != len(self.levels or ()):
+            raise self._error(f"levels are {levels}, teacher_levels {teacher_levels}, expected equally many")
         if subsample < 1:
             raise self._error(f"subsample is {subsample}, expected 1 or more")
         if scores is not None and (isinstance(scores, str) or len(scores) != 2):
@@ -94,7 +99,9 @@ class DistillPoint(nn.Module):
     @property
     def keys(self) -> list[tuple[tuple[str | int, ...], tuple[str | int, ...]]]:
         """The keys of each pair of features: the student's and the teacher's."""
-        return [(self.key, self.teacher_key)] if self.levels is None else [(level, level) for level in self.levels]
+        if self.levels is None or self.teacher_levels is None:
+            return [(self.key, self.teacher_key)]
+        return list(zip(self.levels, self.teacher_levels, strict=True))
 
     @property
     def teacher_modules(self) -> set[str]:

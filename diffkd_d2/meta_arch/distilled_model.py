@@ -100,8 +100,7 @@ class DistilledModel(nn.Module):
         wanted = self.captured_modules(index)
         if not wanted:
             return {}
-        if _orders_differ(self.student, self.teachers[index]):
-            batched_inputs = [{**x, "image": x["image"].flip(0)} for x in batched_inputs]
+        batched_inputs = as_teacher_reads(batched_inputs, self.student, self.teachers[index])
         early = self._stop_early
         with capture(self.teachers[index], wanted, early, self._clones[index + 1], not early) as outputs:
             try:
@@ -182,6 +181,13 @@ class DistilledModel(nn.Module):
             if isinstance(vars(model).get("device"), torch.device | str):  # some models remember where they were built
                 vars(model)["device"] = next(model.parameters()).device
         return self
+
+
+def as_teacher_reads(batched_inputs: Any, student: nn.Module, teacher: nn.Module) -> Any:
+    """Return the student's inputs in the teacher's channel order."""
+    if not _orders_differ(student, teacher):
+        return batched_inputs
+    return [{**x, "image": x["image"].flip(0)} for x in batched_inputs]
 
 
 def _orders_differ(student: nn.Module, teacher: nn.Module) -> bool:

@@ -107,6 +107,8 @@ def labels_of_rows(heads: Any, stage: int, boxes: Sequence[Any], batched_inputs:
     labels = []
     for of_image, inputs in zip(boxes, batched_inputs, strict=True):
         known = inputs["instances"]
+        if of_image.tensor.shape[1] != 4:
+            raise UserError("the distiller needs classes of boxes, not of rotated boxes: take kd, lskd or dist")
         truth, classes = (x.to(of_image.tensor.device) for x in (known.gt_boxes.tensor, known.gt_classes))
         index, quality = matcher(_pairwise_iou(truth, of_image.tensor))
         if len(truth) == 0:

@@ -19,8 +19,8 @@ class Shape(NamedTuple):
     stride: int | None
 
 
-def output_shapes(model: nn.Module, path: str) -> dict[str | None, Shape]:
-    """Return the shape of each map (N, C, H, W) that a module returns, by name; the name of a single tensor is None.
+def output_shapes(model: nn.Module, path: str) -> dict[str | int | None, Shape]:
+    """Return the shape of each map (N, C, H, W) that a module returns, by name or index; a single tensor's is None.
 
     A module that does not declare its shapes (`output_shape()`) is run on one batch.
 
@@ -32,7 +32,8 @@ def output_shapes(model: nn.Module, path: str) -> dict[str | None, Shape]:
     if shapes and all(s.channels and s.stride for s in shapes.values()):
         return {name: Shape(s.channels, s.stride) for name, s in shapes.items()}
     output = _probe(model, path)
-    outputs = output if isinstance(output, dict) else {None: output}
+    outputs = dict(enumerate(output)) if isinstance(output, list | tuple) else output
+    outputs = outputs if isinstance(outputs, dict) else {None: output}
     return {name: _shape(x) for name, x in outputs.items() if isinstance(x, Tensor) and x.dim() in (2, 4)}
 
 

@@ -107,10 +107,11 @@ def _levels(
         if not partners:
             continue
         partner = key if key in partners else partners[-1]
+        level = None if key is None else str(key)
         yield Place(
-            *(kind, key or student_path.replace(".", "_"), student_path, teacher_path),
+            *(kind, level or student_path.replace(".", "_"), student_path, teacher_path),
             *(shape.channels, theirs[partner].channels, key, None if partner == key else partner),
-            *(key, shape.stride, None, scores.get(partner) if kind == "features" else None),
+            *(level, shape.stride, None, scores.get(partner) if kind == "features" else None),
         )
 
 
@@ -136,7 +137,7 @@ def _head_levels(model: Any) -> dict[str, int]:
     return {name: shapes[name].stride for name in model.head_in_features}
 
 
-def _score_paths(model: nn.Module) -> dict[str | None, tuple[str, Any]]:
+def _score_paths(model: nn.Module) -> dict[str | int | None, tuple[str, Any]]:
     """Return path and key of each level's class logits of a dense head, or of its objectness of an RPN."""
     proposals: Any = getattr(model, "proposal_generator", None)
     if _head_levels(model):
@@ -214,6 +215,8 @@ def _roi(student: nn.Module, teacher: nn.Module) -> Iterator[Place]:
 def _predictors(model: nn.Module) -> list[Any]:
     predictor = getattr(getattr(model, "roi_heads", None), "box_predictor", None)
     if predictor is None:
+        return []
+    if not hasattr(model.roi_heads, "box_pooler"):  # Res5ROIHeads, which RoiBranch cannot run
         return []
     predictors = list(predictor) if isinstance(predictor, nn.ModuleList) else [predictor]
     return predictors if all(isinstance(getattr(p, "cls_score", None), nn.Linear) for p in predictors) else []

@@ -69,5 +69,5 @@ def on_softmax(name: str, distiller: type[nn.Module], **more: Any) -> Recipe:
     def make(place: Place, **options: Any) -> "partial[nn.Module] | None":
         return None if place.kind == "head" else partial(distiller, **options)
 
-    instead = "take qfkd for a dense head, or a method on features such as diffkd or mimic"
+    instead = "take a method on features such as diffkd or mimic; qfkd is for dense heads, as of RetinaNet and FCOS"
     return Recipe(name, make, **{"default": Setting(where=("logits",)), "instead": instead, **more})

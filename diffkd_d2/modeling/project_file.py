@@ -91,14 +91,19 @@ def project_cfg(path: str, config: str, opts: Sequence[Any]) -> CfgNode:
     return cfg
 
 
+@lru_cache
 def project_trainer(path: str | None) -> type[DefaultTrainer]:
     """Return the project's subclass of DefaultTrainer, or DefaultTrainer itself if there is none.
 
-    Of several, return the one named Trainer, else the last that no other one is derived from.
+    Of several, return the one named Trainer, else the last that no other one is derived from. A Trainer that is not
+    derived from DefaultTrainer but builds models itself is completed by DefaultTrainer's methods.
     """
     if path is None:
         return DefaultTrainer
     names = vars(load_project(path))
+    own = names.get("Trainer")
+    if isinstance(own, type) and not issubclass(own, DefaultTrainer) and hasattr(own, "build_model"):
+        return type(own.__name__, (own, DefaultTrainer), {})
     found = [x for x in names.values() if isinstance(x, type) and issubclass(x, DefaultTrainer)]
     derived = [x for x in found if not any(x in other.__mro__[1:] for other in found)]
     return names["Trainer"] if names.get("Trainer") in found else [DefaultTrainer, *derived][-1]
@@ -114,11 +119,14 @@ def is_own(trainer: type[DefaultTrainer], method: str) -> bool:
 def _without_side_effects(setup: Callable[..., Any]) -> Iterator[None]:
     """Replace the `default_setup` and `setup_logger` that `setup` calls by functions that do nothing.
 
-    They would set the seed, open log files and write a config.yaml, also for the teacher's config.
+    They would set the seed, open log files and write a config.yaml, also for the teacher's config. A project may have
+    its own of these names.
     """
     no_ops = {default_setup: lambda *args, **kwargs: None, setup_logger: lambda *args, **kwargs: logging.getLogger()}
+    own = getattr(setup, "__globals__", {})
+    no_ops |= {own[f.__name__]: no_op for f, no_op in list(no_ops.items()) if callable(own.get(f.__name__))}
     modules: list[dict[str, Any]] = [
-        getattr(setup, "__globals__", {}),
+        own,
         *(m.__dict__ for m in (engine, engine.defaults, detectron2.utils.logger)),
     ]
     before = [

@@ -13,8 +13,8 @@ from ..meta_arch.recipe import Recipe, Setting
 
 
 def latent_channels(place: Place) -> int | None:
-    """Return the authors' 1024 for a classifier; for levels of a pyramid 64, or None for at most 64 channels."""
-    if place.level is None:
+    """Return the authors' 1024 for a classifier's feature map; for other maps 64, or None for at most 64 channels."""
+    if place.student == "feature_map":
         return 1024
     return 64 if place.teacher_channels > 64 else None
 

@@ -13,5 +13,5 @@ def distiller(places: list[Place], **options: Any) -> "partial[QualityFocalKD] |
     return partial(QualityFocalKD, **options) if all(place.kind == "head" for place in places) else None
 
 
-instead = "take kd, dist, dkd or lskd for softmax logits, or a method on features such as diffkd or mimic"
+instead = "take a method on features such as diffkd or mimic; kd, dist, dkd and lskd are for softmax logits"
 recipe = Recipe("qfkd", distiller, default=Setting(where=("head",)), joint=True, instead=instead)

@@ -161,7 +161,7 @@ def test_config_settings_that_differ_are_logged(tmp_path, caplog):
     checkpointer(tmp_path, length=12, batch=4).save("model_0000001")
     with caplog.at_level("WARNING"):
         assert checkpointer(tmp_path, length=20, batch=4).resume()
-    assert "length is 20, in the checkpoint 12: 20 counts" in caplog.text and "batch" not in caplog.text
+    assert "length is 20, in the checkpoint 12; this run uses 20" in caplog.text and "batch" not in caplog.text
 
 
 def test_checkpoint_settings_that_differ_are_logged(tmp_path, caplog):

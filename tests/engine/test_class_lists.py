@@ -13,7 +13,7 @@ from torch import nn
 from configs.common.models.slim_faster_rcnn import slim_faster_rcnn
 from configs.common.models.slim_retinanet import slim_retinanet
 from diffkd_d2.checkpoint.checkpointer import Checkpointer
-from diffkd_d2.distillers import DIST, KD, DiffKD, Mimic
+from diffkd_d2.distillers import DIST, KD, ChannelWise, DiffKD, Mimic
 from diffkd_d2.engine.class_lists import ClassLists, check_class_lists, check_logit_classes, class_count
 from diffkd_d2.engine.loaders import build_loader
 from diffkd_d2.errors import UserError
@@ -227,6 +227,22 @@ def test_logits_of_other_classes_are_not_distilled(tmp_path, distiller):
 
 def test_features_may_come_from_a_teacher_of_other_classes(tmp_path):
     check_logit_classes(logit_model(tmp_path, Mimic(2, 2)), ClassLists({"things": ["a", "b"]}))
+
+
+def test_channels_of_label_maps_are_compared_in_order(tmp_path):
+    def point(distiller, module):
+        found = DistillPoint("0", "0", distiller, name="logits")
+        found.student = module
+        return found
+
+    model = logit_model(tmp_path, KD())
+    student = ClassLists({"things": ["a", "b"]})
+    model.points[0] = point(ChannelWise(2, 2), "sem_seg_head.predictor")
+    with pytest.raises(UserError, match="point 'logits': .*the classes differ"):
+        check_logit_classes(model, student)
+    for other in (point(ChannelWise(2, 3), "sem_seg_head.predictor"), point(ChannelWise(2, 2), "backbone")):
+        model.points[0] = other
+        check_logit_classes(model, student)
 
 
 def test_several_training_sets_of_other_classes_are_an_error(tmp_path):

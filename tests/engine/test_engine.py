@@ -75,6 +75,8 @@ def test_the_average_of_the_student_by_hand(tmp_path):
         nn.init.constant_(student[1].running_mean, -value)
         hook.after_step()
     expected = 0.75 * (0.75 * 1 + 0.25 * 5) + 0.25 * 9
+    AverageHook(student, 0.75, tmp_path / "no_step.pth").after_train()  # a run that failed in its first step
+    assert not (tmp_path / "no_step.pth").exists()
     hook.after_train()
     written = read_checkpoint(tmp_path / "model_ema.pth")["model"]
     assert written["0.weight"].item() == pytest.approx(expected)
@@ -111,7 +113,7 @@ def test_the_window_of_the_kd_loss():
 
 
 def test_the_hook_sets_the_scale_and_writes_metrics():
-    model = SimpleNamespace(distill_scale=1.0, metrics={"gamma_p3": torch.tensor(0.25)})
+    model = SimpleNamespace(distill_scale=1.0, points=["p3"], metrics={"gamma_p3": torch.tensor(0.25)})
     hook = DistillHook(model, warmup_iters=3, period=2)
     with EventStorage() as storage:
         hook.trainer = SimpleNamespace(iter=1, storage=storage)

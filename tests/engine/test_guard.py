@@ -190,3 +190,19 @@ def test_the_weight_at_the_end_of_the_report_gives_the_ratio(weight, caplog):
     for ratio, value in weights.items():
         row = next(line for line in report(value, 0).splitlines() if line.startswith("all of them"))
         assert float(row.split()[-1]) == pytest.approx(ratio, rel=0.02)
+
+
+def test_the_report_leaves_out_dropped_losses():
+    trainer = make_trainer(drop_distill=True)
+    trainer.register_hooks([GradientReportHook(trainer.model)])
+    trainer.model.points[0].distiller.value = math.nan
+    trainer.train(0, 1)
+    assert trainer.guard.dropped == 1
+
+
+def test_a_run_may_go_on_in_another_precision():
+    before, after = make_trainer(), make_trainer()
+    after.grad_scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    before.iter = 0
+    after.load_state_dict(before.state_dict())
+    assert after.grad_scaler.get_scale() == 8.0

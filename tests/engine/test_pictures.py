@@ -6,7 +6,7 @@ from detectors import FASTER, SEMANTIC, batch, build, level
 from detectron2.engine import HookBase
 from torch import nn
 
-from diffkd_d2.engine.pictures import PictureHook
+from diffkd_d2.engine.pictures import PictureHook, predictions
 from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
 
@@ -55,3 +55,19 @@ def test_a_run_is_the_same_with_and_without_pictures():
 def test_label_maps_are_shown_for_segmentation():
     _, pictures = train(4, SEMANTIC)
     assert torch.as_tensor(pictures["predictions", 3]).float().std() > 5
+
+
+def test_a_teacher_sees_its_own_channel_order():
+    class Recorder(nn.Module):
+        def __init__(self, order):
+            super().__init__()
+            self.input_format = order
+
+        def forward(self, inputs):
+            self.seen = inputs[0]["image"]
+            return [{"sem_seg": torch.zeros(4, 4)} for _ in inputs]
+
+    student, teacher = Recorder("RGB"), Recorder("BGR")
+    image = torch.arange(3)[:, None, None].expand(3, 4, 4).to(torch.uint8)
+    predictions(DistilledModel(student, teacher, []), [{"image": image, "sem_seg": torch.zeros(4, 4)}], [])
+    assert student.seen.equal(image) and teacher.seen.equal(image.flip(0))

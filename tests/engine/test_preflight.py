@@ -8,7 +8,7 @@ import pytest
 import torch
 from detectron2.data.common import AspectRatioGroupedDataset
 from detectron2.data.samplers import TrainingSampler
-from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
+from detectron2.evaluation import CityscapesSemSegEvaluator, COCOEvaluator, DatasetEvaluator
 from omegaconf import OmegaConf
 from torch import nn
 from torch.utils.data import DataLoader
@@ -273,3 +273,9 @@ def test_without_tensorboard_the_other_writers_write(tmp_path, monkeypatch, capl
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert [type(w).__name__ for w in build_writers(str(tmp_path), 5)] == ["CommonMetricPrinter", "JSONWriter"]
     assert "pip install tensorboard" in caplog.text
+
+
+def test_evaluators_of_the_whole_dataset_do_not_judge_a_sample(caplog):
+    whole = object.__new__(CityscapesSemSegEvaluator)
+    assert teacher_check.evaluate_sample(nn.Identity(), EvaluationSet("set", [], [whole]), 4) == {}
+    assert "CityscapesSemSegEvaluator cannot judge a part of the images" in caplog.text

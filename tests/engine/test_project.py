@@ -8,8 +8,10 @@ import torch
 from detectors import MASK, RETINANET, SEMANTIC, SMALL
 from detectron2.config import instantiate
 from detectron2.data import DatasetMapper
+from detectron2.engine import DefaultTrainer
 from detectron2.solver import build_lr_scheduler, build_optimizer
 from own_project import PROJECT, SHAPES, STUDENT, TEACHER
+from torch import nn
 
 from diffkd_d2.distillers import Mimic
 from diffkd_d2.engine import optimizer as engine_optimizer
@@ -158,6 +160,37 @@ def test_other_forms_of_a_project(tmp_path, monkeypatch):
     monkeypatch.setattr(project_trainer("train.py"), "build_optimizer", lambda cfg, model: None)
     notes = from_project("a.yaml", "train.py").notes
     assert "not honoured, unless the model reads them: INPUT.MINE, MINE" in notes
+
+
+OWN_TRAINER = """
+from detectron2.config import get_cfg
+from detectron2.engine import SimpleTrainer
+from torch import nn
+
+class Trainer(SimpleTrainer):
+    @classmethod
+    def build_model(cls, cfg):
+        return nn.Linear(2, 1)
+
+def default_setup(cfg, args):
+    raise RuntimeError("set up")
+
+def setup(args):
+    cfg = get_cfg()
+    cfg.merge_from_file(args.config_file)
+    default_setup(cfg, args)
+    return cfg
+"""
+
+
+def test_a_trainer_of_the_projects_own_builds_the_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(OWN_TRAINER)
+    (tmp_path / "own.yaml").write_text("{OUTPUT_DIR: out}")
+    cfg = from_project("own.yaml", "own.py")  # its own default_setup does nothing either
+    assert isinstance(instantiate(cfg.model.student), nn.Linear)
+    assert not any("has no Trainer" in note for note in cfg.notes)
+    assert project_trainer("own.py").build_evaluator.__func__ is DefaultTrainer.build_evaluator.__func__
 
 
 def test_model_with_a_stored_device():

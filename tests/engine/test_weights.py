@@ -136,10 +136,10 @@ def test_a_resumed_run_with_another_distillation_or_teacher_says_so(tmp_path, ca
     torch.save(before, tmp_path / "settings.pth")
     assert torch.load(tmp_path / "settings.pth", weights_only=True) == before
     run(nn.Linear(3, 2), tau=4.0, names="other", horizontal=False, weight=3.0, stop_iter=5).load_state_dict(before)
-    assert "model.points.0.distiller.tau is 4.0, in the checkpoint 1.0: 4.0 counts" in caplog.text
+    assert "model.points.0.distiller.tau is 4.0, in the checkpoint 1.0; this run uses 4.0" in caplog.text
     assert "dataloader.train.dataset.names is other, in the checkpoint set" in caplog.text
     assert "'horizontal': False" in caplog.text
-    assert "distill.weight is 3.0, in the checkpoint 1.0: 3.0 counts" in caplog.text
+    assert "distill.weight is 3.0, in the checkpoint 1.0; this run uses 3.0" in caplog.text
     assert "distill.stop_iter is 5, in the checkpoint None" in caplog.text
     assert "the sha256 of teacher 0 is" in caplog.text and "point p3" not in caplog.text
 

@@ -86,8 +86,13 @@ def test_dense_heads_where_class_and_anchor_counts_agree():
 @pytest.mark.parametrize(
     ("student", "teacher", "method", "why"),
     [
-        (RETINANET, RETINANET, "diffkd+kd", "it is not for the sigmoid logits of a dense head; take qfkd"),
-        (MASK, MASK, "qfkd", "the student has box logits, the teacher box logits; take kd, dist, dkd or lskd"),
+        (
+            RETINANET,
+            RETINANET,
+            "diffkd+kd",
+            "it is not for the sigmoid logits of a dense head; take a method on features",
+        ),
+        (MASK, MASK, "qfkd", "the student has box logits, the teacher box logits; take a method on features"),
         (FASTER, RETINANET, "dkd", "the student has box logits, the teacher the sigmoid logits of a dense head; take"),
         (SEMANTIC, RETINANET, "cwd", "the student has label map logits, .* set distill.where to some of features"),
         (SEMANTIC, SEMANTIC, "fgd", "fgd is for detectors, since it needs boxes; take mimic"),
@@ -229,3 +234,43 @@ def test_published_settings_are_taken_by_family(caplog):
         assert {p.weight for p in points(build(FASTER), build(MASK), "pkd")} == {6.0}
         points(build(SEMANTIC), build(SEMANTIC), "pkd")
     assert "method pkd: no published setting for segmentor; using weight 6" in caplog.text
+
+
+def test_joint_methods_pair_levels_by_stride_too():
+    student = build(RETINANET)
+    student.head_in_features = student.head_in_features[1:]  # P4 to P7
+    student.anchor_generator.strides = student.anchor_generator.strides[1:]
+    (point,) = points(student, build(RETINANET), "qfkd")
+    assert point.keys == [((0, i), (0, i + 1)) for i in range(4)]
+
+
+def test_overlapping_words_give_each_place_once():
+    chosen = points(build(RETINANET), build(RETINANET), "mimic", where=["head", "logits", "features"])
+    assert len(chosen) == 10 and len({(p.student, p.key) for p in chosen}) == 10
+
+
+def test_a_head_without_a_box_pooler_is_refused():
+    c4 = "COCO-Detection/faster_rcnn_R_50_C4_1x.yaml"
+    with pytest.raises(UserError, match="the student has no known class logits, .* take a method on features"):
+        points(build(c4), build(c4), "kd")
+
+
+class ListNet(Net):
+    """Its backbone returns a list of maps."""
+
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.backbone.register_forward_hook(lambda module, args, output: list(output.values()))
+
+    def forward(self, batch):
+        return self.backbone(torch.stack([x["image"].float() for x in batch]))
+
+
+def test_the_maps_of_a_list_are_levels():
+    chosen = points(ListNet(4), ListNet(6), "mimic")
+    assert [p.key for p in chosen] == [(0,), (1,)] and [p.name for p in chosen] == ["0", "1"]
+
+
+def test_a_module_of_a_detector_gets_a_latent_of_its_own_width():
+    (chosen,) = points(build(RETINANET), build(RETINANET), "diffkd", where="backbone.bottom_up.res5")
+    assert chosen.distiller.autoencoder.encoder[0].out_channels == 64  # not a classifier's 1024

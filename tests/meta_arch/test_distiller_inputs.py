@@ -14,7 +14,7 @@ from diffkd_d2.classification.classifier import Classifier
 from diffkd_d2.errors import UserError
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
-from diffkd_d2.meta_arch.distiller_inputs import _pairwise_iou
+from diffkd_d2.meta_arch.distiller_inputs import _pairwise_iou, labels_of_rows
 from diffkd_d2.meta_arch.roi_branch import RoiBranch
 
 
@@ -228,3 +228,10 @@ def test_axes_are_not_guessed(shape, message):
     model = DistilledModel(Returns(*shape), Returns(*shape), [DistillPoint("head", "head", recorder)]).train()
     with pytest.raises(UserError, match=rf"point 'head': the student's output \({shape[0]}, .*{message}"):
         model(images((64, 96), (96, 64)))
+
+
+def test_rotated_boxes_have_no_labels():
+    heads = SimpleNamespace(proposal_matcher=None, num_classes=2)
+    inputs = [{"instances": SimpleNamespace(gt_boxes=None, gt_classes=None)}]
+    with pytest.raises(UserError, match="rotated boxes: take kd, lskd or dist"):
+        labels_of_rows(heads, 0, [SimpleNamespace(tensor=torch.zeros(3, 5))], inputs)

@@ -88,3 +88,14 @@ def test_the_last_k_are_kept_across_resumes(tmp_path):
     assert not list(tmp_path.glob("*.partial"))
     orphans = [path for path in tmp_path.glob("*.sha256") if not path.with_suffix("").exists()]
     assert len(orphans) <= 1  # of the one that was pruned after the last writing
+
+
+def test_checkpoints_of_a_stopped_run_are_counted(tmp_path):
+    for name in ("model_0000000", "model_0000002", "model_0000004", "model_0000005"):  # by SIGTERM, at odd iterations
+        Checkpointer(nn.Linear(3, 2), str(tmp_path)).save(name)
+    trainer = Loop()
+    trainer.register_hooks([PeriodicCheckpointer(Checkpointer(nn.Linear(3, 2), str(tmp_path)), 2, max_to_keep=2)])
+    trainer.train(5, 6)  # writes model_0000005 anew
+    assert {path.stem for path in tmp_path.glob("model_[0-9]*.pth")} == {"model_0000004", "model_0000005"}
+    trainer.train(6, 8)
+    assert {path.stem for path in tmp_path.glob("model_[0-9]*.pth")} == {"model_0000005", "model_0000007"}

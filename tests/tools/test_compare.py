@@ -14,7 +14,7 @@ import pytest
 import torch
 from compare import longer_arm, parse_command_line, plan, plan_teacher
 from compare_arms import choose_last_test_set, load_arm, parse_arms
-from compare_results import headline, predictions_of, read_results, read_tasks
+from compare_results import average_task, headline, predictions_of, read_results, read_tasks
 from compare_runs import Run, environment_of
 from compare_table import tables
 from comparing import DIFFKD, TINY
@@ -282,6 +282,7 @@ def test_tasks_of_several_test_sets_are_kept_apart(tmp_path):
     path.write_text(json.dumps({"val": {"bbox": {"AP": 1.0}}, "test": {"bbox": {"AP": None}}}))
     assert read_tasks(path) == {"val/bbox": {"AP": 1.0}, "test/bbox": {"AP": None}}
     assert headline("val/bbox_ema", ["AP50", "AP"]) == "AP"
+    assert (average_task("", "bbox"), average_task("val/", "bbox")) == ("bbox_ema", "val_ema/bbox")
 
 
 def test_a_run_that_found_nothing_counts_as_zero(tmp_path):
