@@ -46,3 +46,15 @@ def test_a_missing_operator_is_named():
     assert "pure" in stub.get_compiler_version()
     with pytest.raises(NotImplementedError, match="nms_rotated"):
         stub.nms_rotated()
+
+
+def test_pascal_voc_can_be_read(tmp_path):
+    from detectron2.data.datasets.pascal_voc import load_voc_instances
+
+    for folder in ("Annotations", "ImageSets/Main", "JPEGImages"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Main" / "val.txt").write_text("a\nb\n")
+    text = "<annotation><size><width>4</width><height>3</height></size></annotation>"
+    for name in "ab":
+        (tmp_path / "Annotations" / f"{name}.xml").write_text(text)
+    assert [x["image_id"] for x in load_voc_instances(str(tmp_path), "val", ["cat"])] == ["a", "b"]

@@ -74,7 +74,7 @@ def prepare_for_evaluation(data: Json) -> None:
 
 def warn_of_contradictions(data: Json, file: str) -> None:
     """Warn if areas fit boxes that are written as two corners, or if images share a file name."""
-    annotations = data.get("annotations", [])
+    annotations = [a for a in data.get("annotations", []) if len(a["bbox"]) == 4]  # not rotated boxes
     corners = sum(_area_is_of_corners(a) for a in annotations)
     if corners:
         many = 10 * corners > len(annotations)

@@ -65,7 +65,7 @@ class _CheckedCOCO(pycocotools.coco.COCO):
 
     def complete(self) -> None:
         """Check the json and fill in missing values."""
-        check_coco(self.dataset, str(self.file))
+        check_coco(self.dataset, str(self.file), converted=str(self.file).endswith("_coco_format.json"))
         fill_in(self.dataset, str(self.file), self.masks)
         warn_of_contradictions(self.dataset, str(self.file))
 
@@ -77,8 +77,14 @@ class _EvaluatorCOCO(_CheckedCOCO):
         prepare_for_evaluation(self.dataset)
 
 
-def check_coco(data: dict[str, Any], file: str) -> None:
+def check_coco(data: dict[str, Any], file: str, converted: bool = False) -> None:
     """Check images, categories and annotations of a parsed COCO json.
+
+    Args:
+        data: the parsed json.
+        file: its name, for messages.
+        converted: whether Detectron2 wrote it from a dataset's records, whose image ids may be texts, and whose boxes
+            may be rotated (five numbers).
 
     Raises:
         UserError: if a value is missing, of a wrong type or out of range, an id occurs twice, or a category is unknown.
@@ -87,7 +93,7 @@ def check_coco(data: dict[str, Any], file: str) -> None:
     categories = _records(data, "categories", file)
     annotations = _records(data, "annotations", file) if "annotations" in data else []
     for kind, records, unique in (("image", images, True), ("category", categories, True)):
-        _check_ids(kind, records, file, unique)
+        _check_ids(kind, records, file, unique, texts=converted and kind == "image")
     for i, image in enumerate(images):
         where = f"{file}: image {i} (id {image['id']})"
         _require(isinstance(image.get("file_name"), str) and image["file_name"] != "", where, "file_name", image)
@@ -100,14 +106,15 @@ def check_coco(data: dict[str, Any], file: str) -> None:
     _check_ids("annotation", annotations, file, "minival" not in file)
     known = {category["id"] for category in categories}
     for i, annotation in enumerate(annotations):
-        _check_annotation(annotation, f"{file}: annotation {i} (id {annotation['id']})", known)
+        _check_annotation(annotation, f"{file}: annotation {i} (id {annotation['id']})", known, converted)
 
 
-def _check_annotation(annotation: dict[str, Any], where: str, categories: set[int]) -> None:
-    _require(_is_id(annotation.get("image_id")), where, "image_id", annotation)
+def _check_annotation(annotation: dict[str, Any], where: str, categories: set[int], converted: bool) -> None:
+    _require(_is_id(annotation.get("image_id"), texts=converted), where, "image_id", annotation)
     category = annotation.get("category_id")
     _require(_is_id(category) and category in categories, where, "category_id", annotation)
-    _require(_is_numbers(annotation.get("bbox"), 4), where, "bbox", annotation)
+    box = annotation.get("bbox")
+    _require(_is_numbers(box, 4) or (converted and _is_numbers(box, 5)), where, "bbox", annotation)
     _require(annotation.get("iscrowd") in (None, 0, 1), where, "iscrowd", annotation)
     _require(annotation.get("area") is None or _is_number(annotation["area"]), where, "area", annotation)
     _require(not annotation.get("ignore", 0), where, "ignore", annotation)
@@ -135,10 +142,10 @@ def _records(data: dict[str, Any], key: str, file: str) -> list[dict]:
     return records
 
 
-def _check_ids(kind: str, records: list[dict], file: str, unique: bool) -> None:
+def _check_ids(kind: str, records: list[dict], file: str, unique: bool, texts: bool = False) -> None:
     seen: dict[Any, int] = {}
     for i, record in enumerate(records):
-        _require(_is_id(record.get("id")), f"{file}: {kind} {i}", "id", record)
+        _require(_is_id(record.get("id"), texts), f"{file}: {kind} {i}", "id", record)
         first = seen.setdefault(record["id"], i)
         if unique and first != i:
             raise UserError(f"{file}: {kind} {i} has the id {record['id']} of {kind} {first}")
@@ -152,8 +159,8 @@ def _require(holds: bool, where: str, key: str, record: dict) -> None:
         raise UserError(f"{where}: '{key}' is {_short(value)}")
 
 
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_id(value: Any, texts: bool = False) -> bool:
+    return (isinstance(value, int) and not isinstance(value, bool)) or (texts and isinstance(value, str))
 
 
 def _is_side(value: Any) -> bool:

@@ -3,13 +3,16 @@
 import itertools
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
+from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from omegaconf import DictConfig
 from torch import nn
 
+from ..data.stream import seeded
 from ..errors import UserError
 from ..meta_arch.distilled_model import DistilledModel
 from ..modeling.teacher import require_loaded
@@ -66,7 +69,7 @@ def preflight(
     classes = check_class_lists({"the training data": loader, **loaders_by_name(test_sets)}, model.student)
     check_logit_classes(model, classes)
     with watch_teacher_maps(model.points) as maps:
-        batches = try_first_batch(model, loader)
+        batches = try_first_batch(model, loader, cfg.train.seed)
     report_teacher_maps(maps)
     warn_of_missing_loss(model)
     try_outputs(model.student, test_sets)
@@ -115,7 +118,7 @@ def warn_of_missing_loss(model: DistilledModel) -> None:
             logger.warning(f"point '{name}' has no loss_kd, on which alone distill.weight, balance and window act")
 
 
-def try_first_batch(model: DistilledModel, loader: Iterable[Any]) -> Iterable[Any]:
+def try_first_batch(model: DistilledModel, loader: Iterable[Any], seed: int = -1) -> Iterable[Any]:
     """Run the first batch without gradients, so that data or a point that does not fit stops the run before training.
 
     Unlike in training, the teachers run to their end. The random generators, the model's buffers and the running
@@ -130,9 +133,12 @@ def try_first_batch(model: DistilledModel, loader: Iterable[Any]) -> Iterable[An
         UserError: from the first point that does not fit, or if a library cannot train on the batch.
         ProjectError: if a project's code fails.
     """
+    # A loader of a project's own draws the seeds of its workers, which must not depend on teacher and method.
+    own = seed >= 0 and not hasattr(loader, "start")
     with explained_errors("the first training batch"):
-        batches = iter(loader)
-        first = next(batches)
+        with seeded(seed, comm.get_rank()) if own else nullcontext():
+            batches = iter(loader)
+            first = next(batches)
         with unchanged(model), torch.no_grad(), EventStorage(), model.run_teachers_to_the_end():
             try:
                 model.train()(first)

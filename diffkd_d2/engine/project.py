@@ -73,7 +73,7 @@ def from_project(
 
 def training_cfg(**source: Any) -> CfgNode:
     """Return the CfgNode of a source, scaled to the number of processes if SOLVER.REFERENCE_WORLD_SIZE is set."""
-    return DefaultTrainer.auto_scale_workers(read_cfg(**source), comm.get_world_size())
+    return project_trainer(source["project"]).auto_scale_workers(read_cfg(**source), comm.get_world_size())
 
 
 def yaml_mapper(is_train: bool, image_format: str, instance_mask_format: str, **source: Any) -> DatasetMapper:
@@ -134,14 +134,14 @@ def project_optimizer(params: dict[str, nn.Module], lr: float, **source: Any) ->
 def project_schedule(**source: Any) -> ParamScheduler:
     """Return the factor on the learning rate as a function of the fraction done, in [0, 1)."""
     cfg = training_cfg(**source)
-    cfg.SOLVER.BASE_LR = 1.0
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
+    base = cfg.SOLVER.BASE_LR or 1.0  # a schedule may end at an absolute learning rate
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=base)
     scheduler = project_trainer(source["project"]).build_lr_scheduler(cfg, optimizer)
     if isinstance(scheduler, LRMultiplier):
         return scheduler._multiplier
     factors = []
     for _ in range(cfg.SOLVER.MAX_ITER):
-        factors.append(optimizer.param_groups[0]["lr"])
+        factors.append(optimizer.param_groups[0]["lr"] / base)
         optimizer.step()
         scheduler.step()
     return Table(factors)

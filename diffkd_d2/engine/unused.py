@@ -13,9 +13,9 @@ from detectron2.engine import DefaultTrainer
 from ..modeling.project_file import is_own
 from ..modeling.yaml_model import find_yaml
 
-# Methods of a Trainer that train_net.py does not call; the log names those that a project overrides.
-NOT_CALLED = ("run_step", "train", "test", "build_hooks", "build_writers", "resume_or_load", "test_with_TTA")
 _LOADERS = ("build_train_loader", "build_test_loader")
+# The methods of a project's Trainer that train_net.py calls; the log names others that the project overrides.
+CALLED = (*_LOADERS, "build_model", "build_evaluator", "build_optimizer", "build_lr_scheduler", "auto_scale_workers")
 # The methods of a project's Trainer that may read the keys which the project adds to a section.
 READERS = {
     "INPUT": _LOADERS,
@@ -55,7 +55,8 @@ def unused(
     if project and trainer is DefaultTrainer:
         notes.append(f"{project} has no Trainer: loaders, optimizer, schedule and evaluators are Detectron2's")
         return notes
-    names = [name for name in NOT_CALLED if is_own(trainer, name)]
+    public = ("__init__", *(name for name in dir(DefaultTrainer) if not name.startswith("_")))
+    names = [name for name in (*public, "test_with_TTA") if name not in CALLED and is_own(trainer, name)]
     if names:
         notes.append(f"not called: {', '.join(f'{trainer.__name__}.{name}' for name in names)}")
     if is_own(trainer, "build_train_loader"):

@@ -75,8 +75,12 @@ def project_cfg(path: str, config: str, opts: Sequence[Any]) -> CfgNode:
     setup = getattr(module, "setup", None)
     if callable(setup):
         args = default_argument_parser().parse_args(["--config-file", config, *map(str, opts)])
-        with _without_side_effects(setup):
-            cfg = setup(args)
+        try:
+            with _without_side_effects(setup):
+                cfg = setup(args)
+        except AttributeError as error:
+            known = "setup is given the arguments of Detectron2's default_argument_parser only"
+            raise ProjectError(f"--project {path}: {type(error).__name__}: {error} ({known})") from error
         if not isinstance(cfg, CfgNode):
             raise UserError(f"{path}: setup returns a {type(cfg).__name__}, not a CfgNode")
         cfg = cfg.clone()

@@ -21,6 +21,7 @@ REWRITES = (
     Rewrite(_PYTHON, r"\bnp\.int\b", "np.int64", 4, "NumPy 1.24 dropped the alias"),
     Rewrite(_PYTHON, r"\bnp\.float\b", "np.float64", 5, "NumPy 1.24 dropped the alias"),
     Rewrite(_PYTHON, r"\bnp\.object\b", "np.object_", 0, "NumPy 1.24 dropped the alias"),
+    Rewrite(_PYTHON, r"\bnp\.str\b", "np.str_", 1, "NumPy 1.24 dropped the alias"),
     Rewrite(r".*transforms/transform\.py$", r"\bImage\.LINEAR\b", "Image.BILINEAR", 1, "Pillow 10 dropped the alias"),
     Rewrite(
         _PYTHON,

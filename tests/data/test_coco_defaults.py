@@ -3,6 +3,8 @@
 import pytest
 from small_data import coco, register_coco, samples, train_loader
 
+from diffkd_d2.data.coco_defaults import warn_of_contradictions
+from diffkd_d2.data.coco_json import check_coco
 from diffkd_d2.engine.loaders import build_loader
 from diffkd_d2.errors import UserError
 
@@ -118,3 +120,17 @@ def test_wrong_type_names_the_record(tmp_path, key, value):
     data["annotations"][0][key] = value
     with pytest.raises(UserError, match=rf"gaps\.json: annotation 0.*'{key}' is {value!r}"):
         read(tmp_path, data)
+
+
+def test_detectron2s_own_json_may_have_texts_as_ids_and_rotated_boxes():
+    data = {
+        "images": [{"id": "a/b", "file_name": "b.jpg", "height": 4, "width": 4}],
+        "categories": [{"id": 0, "name": "cat"}],
+        "annotations": [
+            {"id": 1, "image_id": "a/b", "category_id": 0, "bbox": [2, 2, 1, 1, 30.0], "area": 1, "iscrowd": 0}
+        ],
+    }
+    check_coco(data, "x_coco_format.json", converted=True)
+    warn_of_contradictions(data, "x_coco_format.json")
+    with pytest.raises(UserError, match="image 0: 'id' is 'a/b'"):
+        check_coco(data, "mine.json")

@@ -12,6 +12,7 @@ from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
 from omegaconf import OmegaConf
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 from diffkd_d2.checkpoint.files import read_checkpoint
 from diffkd_d2.distillers import Mimic
@@ -243,3 +244,20 @@ def test_trial_keeps_aspect_ratio_groups():
     records = [dict(image=torch.full((2, 8, 8), float(i)), width=8, height=9) for i in range(6)]
     batches = list(try_first_batch(model, AspectRatioGroupedDataset(records, batch_size=2)))
     assert [[float(x["image"][0, 0, 0]) for x in batch] for batch in batches] == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_the_workers_seeds_of_a_projects_loader_do_not_depend_on_the_model():
+    class Drawn(Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            return {"image": torch.rand(2, 4, 4)}
+
+    found = []
+    for drawn in (0, 7):  # as many numbers as teacher and distillers may draw
+        torch.manual_seed(3)
+        torch.rand(drawn)
+        loader = DataLoader(Drawn(), num_workers=1, collate_fn=list)
+        found.append([x["image"].sum().item() for (x,) in try_first_batch(DistilledModel(Noisy()), loader, seed=5)])
+    assert found[0] == found[1]

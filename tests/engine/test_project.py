@@ -17,6 +17,7 @@ from diffkd_d2.distillers import Mimic
 from diffkd_d2.engine import optimizer as engine_optimizer
 from diffkd_d2.engine.config import finish, place_models
 from diffkd_d2.engine.project import from_project, training_cfg
+from diffkd_d2.errors import ProjectError
 from diffkd_d2.meta_arch.distill_point import DistillPoint
 from diffkd_d2.meta_arch.distilled_model import DistilledModel
 from diffkd_d2.modeling.project_file import project_trainer
@@ -207,3 +208,26 @@ def test_config_readers_do_not_share_changes():
     first, second = (training_cfg(config=RETINANET, project=None) for _ in range(2))
     first.SOLVER.BASE_LR = 7.0
     assert second.SOLVER.BASE_LR != 7.0
+
+
+def test_a_schedule_may_end_at_an_absolute_learning_rate(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cosine.py").write_text(
+        "import torch\nfrom detectron2.engine import DefaultTrainer\n"
+        "class Trainer(DefaultTrainer):\n"
+        "    @classmethod\n    def build_lr_scheduler(cls, cfg, optimizer):\n"
+        "        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, cfg.SOLVER.MAX_ITER, eta_min=1e-4)\n"
+        "    def after_step(self):\n        pass\n"
+    )
+    (tmp_path / "cosine.yaml").write_text("{SOLVER: {MAX_ITER: 4, BASE_LR: 0.001}}")
+    cfg = from_project("cosine.yaml", "cosine.py")
+    assert instantiate(cfg.lr_multiplier)(0.5) == pytest.approx(0.55)  # half way from 1e-3 to 1e-4
+    assert "not called: Trainer.after_step" in cfg.notes
+
+
+def test_a_setup_that_reads_its_own_flags_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flags.py").write_text("def setup(args):\n    return args.tag\n")
+    (tmp_path / "flags.yaml").write_text("{}")
+    with pytest.raises(ProjectError, match="no attribute 'tag' .setup is given the arguments of Detectron2's"):
+        from_project("flags.yaml", "flags.py")
