@@ -65,6 +65,8 @@ def read_group(folder: Path, words: list[str]) -> Group:
         return Group(folder, summary, members)
     if (folder / "metrics.json").exists():
         return Group(folder, None, [Member(f"{folder.parent.name}/{folder.name}", folder, words)])
+    if next(folder.glob("*/seed_*/words.json"), None):
+        raise UserError(f"{folder}: this comparison has not finished; start its compare.py command again")
     raise UserError(f"{folder} holds neither compare.json nor metrics.json")
 
 

@@ -184,3 +184,10 @@ def test_the_images_of_a_classifier_are_of_all_classes():
     assert set(batch["label"].tolist()) == set(range(20)) and len(batch["image"]) == 63
     assert batch["image"][0].max() == 0 and batch["image"][-1].max() > 950
     assert spread_batch(images[:3], 64)["label"].tolist() == [0, 0, 0]
+
+
+def test_a_comparison_that_has_not_finished_is_named(tmp_path):
+    (tmp_path / "alone" / "seed_1").mkdir(parents=True)
+    (tmp_path / "alone" / "seed_1" / "words.json").write_text("[]")
+    with pytest.raises(UserError, match=r"this comparison has not finished; start its compare\.py command again"):
+        read_group(tmp_path, [])
