@@ -203,7 +203,9 @@ def _require_equal(source: str, names: list[str] | None, other: str, others: lis
 def _on_logits(point: DistillPoint) -> bool:
     distiller: Any = point.distiller
     if isinstance(distiller, ChannelWise | Pearson):  # without a convolution they compare channel with channel
-        return not list(distiller.parameters()) and point.student in ("sem_seg_head.predictor", "logits", "head")
+        on_head = point.student == "head" and point.key[:1] == (0,)  # a dense head's class logits, not its boxes
+        on_classes = on_head or point.student in ("sem_seg_head.predictor", "logits")
+        return on_classes and not list(distiller.parameters())
     return isinstance(distiller, KD | DKD | DIST | QualityFocalKD) or bool(getattr(distiller, "logits", False))
 
 
