@@ -100,20 +100,22 @@ class PreciseBN(hooks.PreciseBN):
     Args:
         period: iterations between two computations.
         model: the student.
-        build: returns a loader. It is called each time, since v0.6's AspectRatioGroupedDataset cannot start again.
+        build: returns a loader. A loader without `start`, which may not be able to begin again, is built each time.
         count: number of batches.
     """
 
     def __init__(self, period: int, model: nn.Module, build: Callable[[], Iterable[Any]], count: int):
         super().__init__(period, model, None, count)
-        self._build = build
+        self._build, self._loader = build, build()
 
     def update_stats(self) -> None:
         """Compute the statistics from the loader's first batches."""
         if self._disabled:
             return
-        self._data_iter: Iterator[Any] | None = iter(self._build())
+        self._data_iter: Iterator[Any] | None = iter(self._loader)
         super().update_stats()
+        if not hasattr(self._loader, "start"):
+            self._loader = self._build()
         self._data_iter = None  # ends its workers
 
 

@@ -25,7 +25,7 @@ from torch import nn
 from ..errors import UserError
 from .class_lists import check_class_lists
 from .evaluation import build_teacher_sets, write_results
-from .evaluators import EvaluationSet, loaders_by_name
+from .evaluators import EvaluationSet, is_shipped, loaders_by_name
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +68,9 @@ def evaluate_sample(model: nn.Module, test_set: EvaluationSet, count: int) -> di
 
     Evaluators that always compare with the whole dataset (`WHOLE`) are left out, with a warning.
     """
-    parts = [SampleEvaluator(e) for e in test_set.evaluators if not isinstance(e, WHOLE)]
-    left_out = sorted({type(e).__name__ for e in test_set.evaluators if isinstance(e, WHOLE)})
+    evaluators = [part for e in test_set.evaluators for part in getattr(e, "_evaluators", [e])]
+    parts = [SampleEvaluator(e) for e in evaluators if not isinstance(e, WHOLE)]
+    left_out = sorted({type(e).__name__ for e in evaluators if isinstance(e, WHOLE)})
     if left_out:
         logger.warning(
             f"distill.teacher_check: {', '.join(left_out)} cannot judge a part of the images: try --eval-teacher"
@@ -97,12 +98,12 @@ class FirstImages:
 class SampleEvaluator(DatasetEvaluator):
     """Make COCOEvaluator judge only the processed images; SemSegEvaluator and TopKEvaluator do so already.
 
-    The evaluator writes no predictions, which would replace the student's.
+    Detectron2's evaluators write no predictions, which would replace the student's.
     """
 
     def __init__(self, evaluator: DatasetEvaluator):
         self.evaluator: Any = evaluator
-        if hasattr(evaluator, "_output_dir"):
+        if hasattr(evaluator, "_output_dir") and is_shipped(type(evaluator)):
             self.evaluator._output_dir = None
         self.seen: list[int | str] = []
 

@@ -44,7 +44,8 @@ class AutoPoints:
     ):
         self.recipes = [recipe] if isinstance(recipe, Recipe) else list(recipe)
         self.where = (where,) if isinstance(where, str) else where
-        self.levels = (levels,) if isinstance(levels, str) else levels
+        levels = (levels,) if isinstance(levels, str) else levels
+        self.levels = None if levels is None else tuple(map(str, levels))  # a level of a list is a number
         self.weight, self.options = weight, options
 
     def __call__(self, student: nn.Module, teachers: Sequence[nn.Module]) -> list[DistillPoint]:
@@ -86,7 +87,7 @@ class AutoPoints:
         setting = self._setting(recipe, family(student))
         found = [place for where in setting.where for place in find_places(student, teacher, where)]
         # Words of `where` may overlap, as head and logits do.
-        places = list({(place.student, place.name): place for place in found}.values())
+        places = list({(place.student, place.name): place for place in reversed(found)}.values())[::-1]
         places = _at_levels(places, setting.levels, self.levels)
         make = partial(_call_with_known, recipe.distiller, options={**setting.options, **self.options})
         if recipe.joint:

@@ -103,7 +103,8 @@ def _levels(
     ours, theirs = output_shapes(student, student_path), output_shapes(teacher, teacher_path)
     scores = _score_paths(teacher)
     for key, shape in ours.items():
-        partners = [k for k, other in theirs.items() if other.stride == shape.stride]
+        # A key selects nothing in a single tensor, whose own key is None.
+        partners = [k for k, other in theirs.items() if other.stride == shape.stride and (key is None or k is not None)]
         if not partners:
             continue
         partner = key if key in partners else partners[-1]

@@ -5,8 +5,10 @@ from .. import _detectron2  # noqa: F401
 # isort: split
 
 import importlib.util
+import inspect
 import logging
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -79,6 +81,8 @@ def project_cfg(path: str, config: str, opts: Sequence[Any]) -> CfgNode:
             with _without_side_effects(setup):
                 cfg = setup(args)
         except AttributeError as error:
+            if not isinstance(error.obj, Namespace):
+                raise
             known = "setup is given the arguments of Detectron2's default_argument_parser only"
             raise ProjectError(f"--project {path}: {type(error).__name__}: {error} ({known})") from error
         if not isinstance(cfg, CfgNode):
@@ -99,18 +103,19 @@ def project_cfg(path: str, config: str, opts: Sequence[Any]) -> CfgNode:
 def project_trainer(path: str | None) -> type[DefaultTrainer]:
     """Return the project's subclass of DefaultTrainer, or DefaultTrainer itself if there is none.
 
-    Of several, return the one named Trainer, else the last that no other one is derived from. A Trainer that is not
-    derived from DefaultTrainer but builds models itself is completed by DefaultTrainer's methods.
+    Of several, return the one named Trainer, else the last that no other one is derived from. If there is none, a
+    Trainer with a class method `build_model` is completed by DefaultTrainer's methods.
     """
     if path is None:
         return DefaultTrainer
     names = vars(load_project(path))
-    own = names.get("Trainer")
-    if isinstance(own, type) and not issubclass(own, DefaultTrainer) and hasattr(own, "build_model"):
-        return type(own.__name__, (own, DefaultTrainer), {})
     found = [x for x in names.values() if isinstance(x, type) and issubclass(x, DefaultTrainer)]
     derived = [x for x in found if not any(x in other.__mro__[1:] for other in found)]
-    return names["Trainer"] if names.get("Trainer") in found else [DefaultTrainer, *derived][-1]
+    own = names.get("Trainer")
+    if isinstance(own, type) and own not in found and all(x is DefaultTrainer for x in found):
+        if isinstance(inspect.getattr_static(own, "build_model", None), classmethod | staticmethod):
+            return type(own.__name__, (own, DefaultTrainer), {})
+    return names["Trainer"] if own in found else [DefaultTrainer, *derived][-1]
 
 
 def is_own(trainer: type[DefaultTrainer], method: str) -> bool:

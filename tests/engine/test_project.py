@@ -194,6 +194,12 @@ def test_a_trainer_of_the_projects_own_builds_the_model(tmp_path, monkeypatch):
     assert project_trainer("own.py").build_evaluator.__func__ is DefaultTrainer.build_evaluator.__func__
 
 
+def test_a_trainer_that_builds_on_instances_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop.py").write_text("class Trainer:\n    def build_model(self):\n        pass\n")
+    assert project_trainer("loop.py") is DefaultTrainer
+
+
 def test_model_with_a_stored_device():
     cfg = from_project(STUDENT, PROJECT)
     cfg.model.teacher = dict(cfg.model.student)

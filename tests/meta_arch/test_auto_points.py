@@ -269,6 +269,11 @@ class ListNet(Net):
 def test_the_maps_of_a_list_are_levels():
     chosen = points(ListNet(4), ListNet(6), "mimic")
     assert [p.key for p in chosen] == [(0,), (1,)] and [p.name for p in chosen] == ["0", "1"]
+    assert [p.key for p in points(ListNet(4), ListNet(6), "mimic", levels=[1])] == [(1,)]
+    single = ListNet(6)
+    single.backbone.register_forward_hook(lambda module, args, output: output[0])
+    with pytest.raises(UserError, match="no feature levels of the same stride"):
+        points(ListNet(4), single, "mimic")  # 0 would select an image of the teacher's batch
 
 
 def test_a_module_of_a_detector_gets_a_latent_of_its_own_width():
