@@ -110,6 +110,7 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(small_datasets, tmp_path, 
         "nothing was trained",
     ):
         assert line in run.stdout, line
+    assert not (tmp_path / "results_teacher_check.json").exists()
     assert "Starting training" not in run.stdout
     assert not list(tmp_path.glob("model*")) and not (tmp_path / "metrics.json").exists()
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """The demo: a student alone and the same student with DiffKD on `shapes`, compared in a table and a report.
 
-python tools/demo.py             # about 10 minutes on two cores
+python tools/demo.py             # 10 to 17 minutes on two cores
 python tools/demo.py --teacher   # train the teacher anew (83 minutes on one core)
 """
 

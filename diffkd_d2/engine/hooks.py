@@ -106,16 +106,19 @@ class PreciseBN(hooks.PreciseBN):
 
     def __init__(self, period: int, model: nn.Module, build: Callable[[], Iterable[Any]], count: int):
         super().__init__(period, model, None, count)
-        self._build, self._loader = build, build()
+        self._build = build
+        self._loader: Any = build()  # now, so that what is wrong with it is said at the start
 
     def update_stats(self) -> None:
         """Compute the statistics from the loader's first batches."""
         if self._disabled:
             return
+        if self._loader is None:
+            self._loader = self._build()
         self._data_iter: Iterator[Any] | None = iter(self._loader)
         super().update_stats()
         if not hasattr(self._loader, "start"):
-            self._loader = self._build()
+            self._loader = None
         self._data_iter = None  # ends its workers
 
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from diffkd_d2.checkpoint.files import read_checkpoint
 from diffkd_d2.distillers import Mimic
-from diffkd_d2.engine.hooks import AverageHook, DistillHook
+from diffkd_d2.engine.hooks import AverageHook, DistillHook, PreciseBN
 from diffkd_d2.engine.optimizer import distill_optimizer_params
 from diffkd_d2.engine.preflight import try_first_batch, warn_of_random_weights
 from diffkd_d2.engine.trainer import Trainer
@@ -113,6 +113,12 @@ def test_the_window_of_the_kd_loss():
             DistillHook(None, **wrong)
 
 
+class Startable(list):
+    """Stands for a loader that can start at any position."""
+
+    start = 0
+
+
 def test_the_hook_sets_the_scale_and_writes_metrics():
     model = SimpleNamespace(distill_scale=1.0, points=["p3"], metrics={"gamma_p3": torch.tensor(0.25)})
     hook = DistillHook(model, warmup_iters=3, period=2)
@@ -123,6 +129,30 @@ def test_the_hook_sets_the_scale_and_writes_metrics():
         assert model.distill_scale == 0.5
         assert {k: v for k, (v, _) in storage.latest().items()} == {"gamma_p3": 0.25, "distill_scale": 0.5}
         assert storage.smoothing_hints() == {"gamma_p3": True, "distill_scale": False}
+
+
+def test_the_scale_is_written_for_a_distiller_without_metrics():
+    hook = DistillHook(SimpleNamespace(distill_scale=1.0, points=["p3"], metrics={}), period=1)
+    with EventStorage() as storage:
+        hook.trainer = SimpleNamespace(iter=0, storage=storage)
+        hook.after_step()
+        assert storage.latest()["distill_scale"][0] == 1.0
+
+
+@pytest.mark.parametrize(("loader", "built"), [(list, 2), (Startable, 1)])
+def test_precise_batch_norm_builds_a_loader_again_that_cannot_restart(loader, built):
+    calls = []
+
+    def build():
+        calls.append(loader([torch.randn(4, 2), torch.randn(4, 2)]))
+        return calls[-1]
+
+    net = nn.Sequential(nn.BatchNorm1d(2)).train()
+    hook = PreciseBN(1, net, build, 1)
+    for _ in range(2):
+        hook.update_stats()
+        torch.testing.assert_close(net[0].running_mean, calls[-1][0].mean(dim=0))  # of the first batch each time
+    assert len(calls) == built
 
 
 def test_distillers_have_a_learning_rate_of_their_own():
