@@ -10,7 +10,8 @@ Options that are not listed here, and key=value overrides, go to train_net.py in
 `--method` takes; `alone` is the student without a teacher, `alone-longer` the same for the wall time of the costliest
 other arm; `--arm NAME=OVERRIDES` is the config with overrides of your own. All arms of a seed start from the same
 student weights and see the same images. The command goes on where it was interrupted, trains only what is missing, and
-writes compare.json, compare.md and results.csv into the output folder.
+writes compare.json, compare.md and results.csv into the output folder. Where an arm fails, the others are finished and
+tabulated, and the exit code is 2.
 """
 
 import argparse
@@ -123,17 +124,23 @@ def compare(args: argparse.Namespace, shared: list[str]) -> None:
         measure_cost(args.output / arm.name, [*shared, *arm.words], args.threads)
     # Seed by seed, so that an interrupted comparison has every arm of its first seeds.
     runs.sort(key=lambda run: args.seeds.index(int(run.label.split()[-1])))
-    try:
-        run_all(teacher, args.jobs, args.threads)
-    except RunRefused as error:  # it may have other classes, or another task, than the student
-        print(f"the teacher is not in the tables: {error}", flush=True)
-    run_all(runs, args.jobs, args.threads)
-    if longer:
-        arms.append(longer_arm(arms, shared, args))
-        measure_cost(args.output / LONGER, [*shared, *arms[-1].words], args.threads)
-        run_all(plan(arms[-1], shared, args), args.jobs, args.threads)
-    write_tables(args.output, summarise(args.output, arms, shared, args.seeds, args.threads))
-    print(f"\n{(args.output / 'compare.md').read_text()}\nwritten to {args.output}")
+    for failure in run_all(teacher, args.jobs, args.threads).values():
+        if not isinstance(failure, RunRefused):
+            raise failure
+        # It may have other classes, or another task, than the student.
+        print(f"the teacher is not in the tables: {failure}", flush=True)
+    failures = run_all(runs, args.jobs, args.threads)
+    if longer and ALONE not in failures:
+        longest = longer_arm([arm for arm in arms if arm.name not in failures], shared, args)
+        measure_cost(args.output / LONGER, [*shared, *longest.words], args.threads)
+        failures |= run_all(plan(longest, shared, args), args.jobs, args.threads)
+        arms.append(longest)
+    finished = [arm for arm in arms if arm.name not in failures]
+    if finished:
+        write_tables(args.output, summarise(args.output, finished, shared, args.seeds, args.threads, failures))
+        print(f"\n{(args.output / 'compare.md').read_text()}\nwritten to {args.output}")
+    if failures:
+        raise UserError(f"failed: {', '.join(failures)}; {next(iter(failures.values()))}")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from detectron2.evaluation import COCOEvaluator
 from intervals import draw_images, percentile_interval, resampled_ap, t_interval
 
 from diffkd_d2.engine.evaluators import instantiate_evaluator
+from diffkd_d2.errors import UserError
 
 # The metric that stands for a task; `_ema` tasks have the same.
 HEADLINE = {"bbox": "AP", "segm": "AP", "keypoints": "AP", "sem_seg": "mIoU", "panoptic_seg": "PQ", "cls": "top1"}
@@ -46,15 +47,18 @@ def read_tasks(path: Path) -> dict[str, dict[str, float | None]]:
     return tasks
 
 
-def summarise(output: Path, arms: list[Arm], shared: list[str], seeds: list[int], threads: int) -> dict[str, Any]:
+def summarise(
+    output: Path, arms: list[Arm], shared: list[str], seeds: list[int], threads: int, failures: dict[str, UserError]
+) -> dict[str, Any]:
     """Return the content of the tables.
 
     Args:
-        output: the comparison's folder, with every run finished.
-        arms: in the order of the tables.
+        output: the comparison's folder.
+        arms: in the order of the tables, with every run finished.
         shared: words that all arms had on train_net.py's command line.
         seeds: of each arm.
         threads: of each run.
+        failures: why other arms are not in the tables, by their names.
     """
     cfg = load_arm([*shared, *arms[0].words])
     results = read_results(output, [arm.name for arm in arms], seeds)
@@ -73,6 +77,7 @@ def summarise(output: Path, arms: list[Arm], shared: list[str], seeds: list[int]
         "torch": torch.__version__,
         "headline": {task: headline(task, list(metrics)) for task, metrics in tasks.items()},
         "teacher": read_tasks(teacher) if teacher.exists() else None,
+        "failures": {name: str(failure) for name, failure in failures.items()},
         "longer": json.loads(longer.read_text()) if LONGER in results else None,
         "same_start": len({cost["student_hash"] for cost in costs.values()}) == 1,
         "arms": {

@@ -124,17 +124,21 @@ class Process:
         )
 
     def ended(self) -> bool:
-        """Return whether the run has finished. Raise UserError if it failed, RunRefused if it said why itself."""
-        code = self.process.poll()
-        if code is None:
+        """Return whether the run has ended, well or not."""
+        if self.process.poll() is None:
             return False
         self.output.close()
-        if code or not self.run.results.exists():
-            lines = (self.run.folder / "output.txt").read_text(errors="replace").strip().splitlines()
-            last = lines[-1].removeprefix("error: ") if lines else ""
-            kind = RunRefused if code == 2 else UserError
-            raise kind(f"{self.run.name} ended with code {code}: {last} ({self.run.folder / 'output.txt'})")
         return True
+
+    def failure(self) -> UserError | None:
+        """Return why an ended run has no results: RunRefused if it said why itself. None if it has them."""
+        code = self.process.poll()
+        if not code and self.run.results.exists():
+            return None
+        lines = (self.run.folder / "output.txt").read_text(errors="replace").strip().splitlines()
+        last = lines[-1].removeprefix("error: ") if lines else ""
+        kind = RunRefused if code == 2 else UserError
+        return kind(f"{self.run.name} ended with code {code}: {last} ({self.run.folder / 'output.txt'})")
 
     def stop(self) -> None:
         """Stop the run by SIGTERM; it writes a checkpoint."""
@@ -154,15 +158,17 @@ def environment_of(threads: int, slot: int | None = None) -> dict[str, str]:
     return environment
 
 
-def run_all(runs: list[Run], jobs: int, threads: int) -> None:
-    """Run what is not finished, at most `jobs` at a time.
+def run_all(runs: list[Run], jobs: int, threads: int) -> dict[str, UserError]:
+    """Run what is not finished, at most `jobs` at a time; return the first failure of each arm that failed.
+
+    The waiting runs of a failed arm are not started; other arms go on.
 
     Raises:
-        UserError: if a folder is not this comparison's, or a run fails; the others are stopped and can be resumed.
-            RunRefused if it said why itself.
+        UserError: if a folder is not this comparison's.
     """
     for run in runs:
         run.claim()
+    failures: dict[str, UserError] = {}
     waiting = [run for run in runs if not run.results.exists()]
     running: list[Process] = []
     told = time.monotonic()
@@ -176,7 +182,15 @@ def run_all(runs: list[Run], jobs: int, threads: int) -> None:
                     environment = environment_of(threads, slot if jobs > 1 else None)
                     running.append(Process(run, environment, slot, lock))
                 print(f"started {run.name}; {_progress(runs, jobs)}", flush=True)
-            running = [process for process in running if not process.ended()]
+            ended = [process for process in running if process.ended()]
+            running = [process for process in running if process not in ended]
+            for process in ended:
+                failure = process.failure()
+                if failure and process.run.arm not in failures:
+                    print(f"arm {process.run.arm} failed: {failure}", flush=True)
+                    failures[process.run.arm] = failure
+            waiting = [run for run in waiting if run.arm not in failures]
+            runs = [run for run in runs if run.arm not in failures]
             if time.monotonic() - told > PROGRESS_PERIOD:
                 print(_progress(runs, jobs), flush=True)
                 told = time.monotonic()
@@ -184,6 +198,7 @@ def run_all(runs: list[Run], jobs: int, threads: int) -> None:
     finally:
         for process in running:
             process.stop()
+    return failures
 
 
 def _progress(runs: list[Run], jobs: int) -> str:

@@ -113,11 +113,19 @@ def cost_table(summary: dict[str, Any]) -> Table:
     return Table("cost", headers, rows, note)
 
 
+def failure_lines(summary: dict[str, Any]) -> list[str]:
+    """Return a line for each arm that is not in the tables because it failed."""
+    failures = summary.get("failures", {})  # not in older summaries
+    return [f"{name} is NOT in the tables: {failure}" for name, failure in failures.items()]
+
+
 def markdown(summary: dict[str, Any]) -> str:
     """Return compare.md."""
     lines = ["# Comparison", "", f"`{' '.join(summary['command'])}`, seeds {', '.join(map(str, summary['seeds']))}"]
     if not summary["same_start"]:
         lines += ["", "The arms do NOT start from the same student weights: the students are built differently."]
+    for line in failure_lines(summary):
+        lines += ["", line]
     for table in tables(summary):
         cells = tabulate(table.rows, table.headers, tablefmt="github", disable_numparse=True)
         lines += ["", f"## {table.title}", "", cells, "", table.note]

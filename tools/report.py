@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from compare_arms import ALONE, LONGER, choose_last_test_set, evaluator_nodes, keeps_predictions, load_arm
-from compare_table import Table, tables
+from compare_table import Table, failure_lines, tables
 from omegaconf import DictConfig
 from report_curves import distillation_figures, parts_figure, training_figure
 from report_features import class_scores, feature_parts
@@ -81,7 +81,7 @@ def sections_of(group: Group) -> list[Section]:
     """Return all sections of one OUTPUT."""
     result = Section(f"Result: {group.name}")
     if group.summary:
-        result.text = f"Trained by: {' '.join(group.summary['command'])}"
+        result.text = "\n".join([f"Trained by: {' '.join(group.summary['command'])}", *failure_lines(group.summary)])
         result.tables = tables(group.summary)
         figures = [(task, parts_figure(group.summary, task)) for task in group.summary["headline"]]
         result.pictures = [picture(f"{task} by size and class", f, "Dots are seeds.") for task, f in figures if f]

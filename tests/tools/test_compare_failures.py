@@ -1,0 +1,48 @@
+"""compare.py where an arm fails: the others are finished, and the tables say what is missing."""
+
+import json
+import shutil
+
+import compare_runs
+import pytest
+from compare_runs import Run, run_all
+from compare_table import failure_lines
+from comparing import DIFFKD, WEIGHTLESS
+
+
+@pytest.mark.slow
+def test_an_arm_that_fails_leaves_the_others_their_tables(compare, comparison, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(comparison, out)
+    diverging = "diverging=optimizer.lr=1e38 train.max_skipped=1"
+    printed = compare.finish(compare.words(out, arms=[DIFFKD, diverging, WEIGHTLESS]), code=2)
+    assert "arm diverging failed: diverging seed 1 ended with code 2" in printed and "Traceback" not in printed
+    assert printed.splitlines()[-1].startswith("error: failed: diverging; diverging seed 1 ended with code 2")
+    assert not (out / "diverging/seed_2/log.txt").exists()
+    summary = json.loads((out / "compare.json").read_text())
+    (failure,) = summary.pop("failures").values()
+    expected = json.loads((comparison / "compare.json").read_text())
+    assert expected.pop("failures") == {} and summary == expected
+    for text in ((out / "compare.md").read_text(), "\n".join(failure_lines({"failures": {"diverging": failure}}))):
+        assert f"diverging is NOT in the tables: {failure}" in text
+
+
+def test_the_runs_of_other_arms_go_on_after_a_failure(tmp_path, monkeypatch, capsys):
+    script = "import pathlib, sys\nif 'bad' in sys.argv: sys.exit('error: too bad')\npathlib.Path({!r}, sys.argv[1])"
+    (tmp_path / "train_net.py").write_text(script.format(str(tmp_path)) + ".joinpath('results.json').touch()\n")
+    monkeypatch.setattr(compare_runs, "ROOT", tmp_path)
+    monkeypatch.setattr(compare_runs, "read_cost", lambda folder: {"step_seconds": 1.0})
+    runs = [
+        Run(arm, f"seed {seed}", tmp_path / f"{arm}{seed}", [f"{arm}{seed}", arm], [], 1, 1)
+        for seed in (1, 2)
+        for arm in ("good", "bad", "fair")
+    ]
+    failures = run_all(runs, 1, 1)
+    assert list(failures) == ["bad"] and str(failures["bad"]).startswith("bad seed 1 ended with code 1: too bad")
+    assert [run.name for run in runs if run.results.exists()] == [
+        "good seed 1",
+        "fair seed 1",
+        "good seed 2",
+        "fair seed 2",
+    ]
+    assert "started bad seed 2" not in capsys.readouterr().out
