@@ -1,6 +1,7 @@
 """Try the evaluators on a model's first prediction; leave out what a teacher does not predict."""
 
 import logging
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,10 +15,11 @@ from detectron2.evaluation import (
     SemSegEvaluator,
     inference_context,
 )
+from detectron2.structures.keypoints import heatmaps_to_keypoints
 from detectron2.utils import comm
 from torch import nn
 
-from ..errors import UserError
+from ..errors import ProjectError, UserError
 from .build import explained_errors
 from .evaluators import EvaluationSet, is_shipped, one_line_evaluator
 
@@ -45,7 +47,16 @@ def try_outputs(model: nn.Module, sets: Sequence[EvaluationSet]) -> None:
         UserError: if the model cannot predict the image, or an output that an evaluator needs is missing.
     """
     for name, loader, evaluators in sets:
-        inputs, outputs = _first_prediction(model, name, loader)
+        try:
+            inputs, outputs = _first_prediction(model, name, loader)
+        except (UserError, ProjectError) as error:
+            if not _has_keypoints_without_score(error):
+                raise
+            logger.warning(
+                f"the scores of keypoints are NaN in the first images of {name}, as a head gives before it is "
+                "trained; Detectron2 cannot place them: the evaluators are not tried on a prediction"
+            )
+            continue
         if inputs is None:
             continue
         for evaluator in evaluators:
@@ -115,6 +126,15 @@ def _first_prediction(model: nn.Module, name: str, loader: Any) -> tuple[Any, An
             if not _finds_nothing(outputs):
                 break
         return inputs, outputs
+
+
+def _has_keypoints_without_score(error: Exception) -> bool:
+    """Return whether Detectron2's `heatmaps_to_keypoints` failed, which asserts that no score is NaN."""
+    cause = error.__cause__
+    return (
+        isinstance(cause, AssertionError)
+        and traceback.extract_tb(cause.__traceback__)[-1].name == heatmaps_to_keypoints.__name__
+    )
 
 
 def _judges_fields_of_none(evaluator: DatasetEvaluator, outputs: Any) -> bool:

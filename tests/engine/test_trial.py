@@ -14,6 +14,7 @@ from detectron2.evaluation import (
     LVISEvaluator,
     SemSegEvaluator,
 )
+from detectron2.structures.keypoints import heatmaps_to_keypoints
 from evaluating import Own, Perfect, config, judge
 from small_data import coco, forget, register_coco, register_label_maps
 from torch import nn
@@ -22,7 +23,7 @@ from diffkd_d2.datasets.shapes import register_shapes
 from diffkd_d2.engine.evaluation import evaluate, require_test_sets
 from diffkd_d2.engine.evaluators import EvaluationSet, build_test_sets
 from diffkd_d2.engine.outputs import leave_out_missing, try_outputs
-from diffkd_d2.errors import UserError
+from diffkd_d2.errors import ProjectError, UserError
 from diffkd_d2.evaluation.third_party import provide_panopticapi
 from diffkd_d2.evaluation.top_k import TopKEvaluator
 
@@ -117,6 +118,18 @@ def test_an_output_without_instances_is_no_detection(tmp_path):
     sets = build_test_sets(config(register_coco(tmp_path, coco(), "set"), tasks=["bbox", "segm"]), Blind())
     try_outputs(Blind(), sets)
     assert leave_out_missing(Blind(), sets)[0].evaluators == sets[0].evaluators
+
+
+def test_an_untrained_keypoint_head_does_not_stop_the_run(tmp_path, caplog):
+    class Untrained(nn.Module):  # far apart logits, whose scores are NaN
+        def forward(self, inputs):
+            return heatmaps_to_keypoints(1e4 * torch.eye(8)[None, None], torch.tensor([[0.0, 0.0, 30.0, 30.0]]))
+
+    sets = build_test_sets(config(register_coco(tmp_path, coco(), "set")), Untrained())
+    try_outputs(Untrained(), sets)
+    assert "the scores of keypoints are NaN in the first images of set" in caplog.text
+    with pytest.raises((UserError, ProjectError), match="the first prediction on set: .*keypoints.py.*AssertionError"):
+        leave_out_missing(Untrained(), sets)  # a teacher is trained
 
 
 def test_a_loader_of_batches_is_tried_with_its_first_batch():
