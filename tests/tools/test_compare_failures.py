@@ -8,6 +8,8 @@ import pytest
 from compare_runs import Run, run_all
 from compare_table import failure_lines
 from comparing import DIFFKD, WEIGHTLESS
+from report import write_report
+from report_runs import Group, read_group
 
 
 @pytest.mark.slow
@@ -46,3 +48,11 @@ def test_the_runs_of_other_arms_go_on_after_a_failure(tmp_path, monkeypatch, cap
         "fair seed 2",
     ]
     assert "started bad seed 2" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_report_names_arms_that_failed(comparison, tmp_path):
+    summary = json.loads((comparison / "compare.json").read_text()) | {"failures": {"bad": "too <bad>"}}
+    summary["arms"] = {"alone": summary["arms"]["alone"]}
+    write_report(tmp_path / "report.html", [Group(comparison, summary, read_group(comparison, []).members[:1])])
+    assert "<p>bad is NOT in the tables: too &lt;bad&gt;</p>" in (tmp_path / "report.html").read_text()
