@@ -52,7 +52,8 @@ def main_table(summary: dict[str, Any], task: str, metric: str) -> Table:
         headers += [f"over {baseline}", "95%, seeds", *(["95%, images"] if images else [])]
     rows = []
     if summary["teacher"]:
-        value = summary["teacher"].get(task, {}).get(metric)
+        found = summary["teacher"].get(task, {})
+        value = (found[metric] or 0.0) if metric in found else None  # as a student, without detections 0
         rows.append(["teacher", number(value), *[""] * (len(headers) - 2)])
     for arm, content in summary["arms"].items():
         spread = content["results"][task][metric]

@@ -125,22 +125,10 @@ class PreciseBN(hooks.PreciseBN):
 class PeriodicCheckpointer(hooks.PeriodicCheckpointer):
     """Detectron2's PeriodicCheckpointer, which keeps the last `max_to_keep` across resumes too."""
 
-    def before_train(self) -> None:
-        """Count the checkpoints that exist already."""
-        super().before_train()
-        folder = Path(self.checkpointer.save_dir)
-        self.recent_checkpoints = [str(path) for path in sorted(folder.glob(f"{self.file_prefix}_[0-9]*.pth"))]
-
     def step(self, iteration: int, **kwargs: Any) -> None:
-        """Save if it is time; then remove all but the last `max_to_keep`, also those of a stopped run."""
-        if (iteration + 1) % self.period == 0 and self.max_to_keep is not None:
-            written = str(Path(self.checkpointer.save_dir) / f"{self.file_prefix}_{iteration:07d}.pth")
-            # A resumed run writes a damaged file anew.
-            self.recent_checkpoints = [path for path in self.recent_checkpoints if path != written]
-            stale = self.recent_checkpoints[: max(len(self.recent_checkpoints) + 1 - self.max_to_keep, 0)]
-        else:
-            stale = []
+        """Save if it is time; then remove all but the last `max_to_keep` written, also those of a stopped run."""
         super().step(iteration, **kwargs)
-        for path in stale:  # Detectron2's method has removed the first
-            Path(path).unlink(missing_ok=True)
-        self.recent_checkpoints = [path for path in self.recent_checkpoints if path not in stale]
+        if (iteration + 1) % self.period == 0 and self.max_to_keep is not None and comm.is_main_process():
+            files = Path(self.checkpointer.save_dir).glob(f"{self.file_prefix}_[0-9]*.pth")
+            for path in sorted(files, key=lambda path: path.stat().st_mtime_ns)[: -self.max_to_keep]:
+                path.unlink()
