@@ -6,7 +6,7 @@ import shutil
 import compare_runs
 import pytest
 from compare_runs import Run, run_all
-from compare_table import failure_lines
+from compare_table import failure_lines, main_table
 from comparing import DIFFKD, WEIGHTLESS
 from report import write_report
 from report_runs import Group, read_group
@@ -56,3 +56,9 @@ def test_the_report_names_arms_that_failed(comparison, tmp_path):
     summary["arms"] = {"alone": summary["arms"]["alone"]}
     write_report(tmp_path / "report.html", [Group(comparison, summary, read_group(comparison, []).members[:1])])
     assert "<p>bad is NOT in the tables: too &lt;bad&gt;</p>" in (tmp_path / "report.html").read_text()
+
+
+def test_a_teacher_that_found_nothing_has_zero():
+    summary = {"differences": [], "seeds": [], "arms": {}, "teacher": {"bbox": {"AP": None}}}
+    assert main_table(summary, "bbox", "AP").rows[0][:2] == ["teacher", "0.0"]
+    assert main_table(summary, "segm", "AP").rows[0][:2] == ["teacher", ""]
