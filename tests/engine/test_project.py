@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 from detectors import MASK, RETINANET, SEMANTIC, SMALL
-from detectron2.config import instantiate
+from detectron2.config import get_cfg, instantiate
 from detectron2.data import DatasetMapper
 from detectron2.engine import DefaultTrainer
 from detectron2.solver import build_lr_scheduler, build_optimizer
@@ -35,6 +35,8 @@ SOLVERS = {
     ],
     "cosine": ["SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR", "SOLVER.WARMUP_ITERS", 7],
 }
+if "BASE_LR_END" in get_cfg().SOLVER:  # an absolute learning rate; not in Detectron2 0.6
+    SOLVERS["cosine with an end"] = [*SOLVERS["cosine"], "SOLVER.BASE_LR_END", 1e-4]
 
 
 def groups(optimizer):
