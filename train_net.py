@@ -34,7 +34,7 @@ from diffkd_d2.engine.evaluation import EvalHook, evaluate_with_average, write_r
 from diffkd_d2.engine.evaluators import build_test_sets
 from diffkd_d2.engine.gradient_report import GradientReportHook
 from diffkd_d2.engine.guard import TooManySkippedError
-from diffkd_d2.engine.hooks import AverageHook, DistillHook, PeriodicCheckpointer, PreciseBN
+from diffkd_d2.engine.hooks import AverageHook, DistillHook, LRScheduler, PeriodicCheckpointer, PreciseBN
 from diffkd_d2.engine.launch import launch, set_up
 from diffkd_d2.engine.loaders import build_loader
 from diffkd_d2.engine.optimizer import build_optimizer, scale_learning_rate
@@ -96,7 +96,7 @@ def do_train(args: Namespace, cfg: DictConfig) -> None:
         [
             PositionHook(loader, seed, train.accumulate),
             hooks.IterationTimer(),
-            hooks.LRScheduler(scheduler=lr_multiplier),
+            LRScheduler(model.student, lr_multiplier),
             DistillHook(model, *window, distill.weight, train.log_period),
             GradientReportHook(model, distill.start_iter, distill.weight)
             if distill.get("balance") is None

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from detectron2.engine import HookBase, hooks
 from detectron2.utils import comm
+from fvcore.common.param_scheduler import ParamScheduler
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -62,6 +64,27 @@ class DistillHook(HookBase):
             scalars = {name: float(value) for name, value in self.model.metrics.items()}
             self.trainer.storage.put_scalars(**scalars)
             self.trainer.storage.put_scalar("distill_scale", self.model.distill_scale, smoothing_hint=False)
+
+
+class LRScheduler(hooks.LRScheduler):
+    """Detectron2's LRScheduler, which logs a learning rate of the student; the distillers may have another.
+
+    Args:
+        student: the model in training; the optimizer's first groups are its own.
+        scheduler: the factor on the learning rate.
+    """
+
+    def __init__(self, student: nn.Module, scheduler: ParamScheduler):
+        super().__init__(scheduler=scheduler)
+        self.student = student
+
+    def before_train(self) -> None:
+        """Choose the group whose learning rate is logged."""
+        super().before_train()
+        own = set(self.student.parameters())
+        groups = [group for group in self._optimizer.param_groups if own.intersection(group["params"])]
+        if groups:
+            self._best_param_group_id = self.get_best_param_group_id(SimpleNamespace(param_groups=groups))
 
 
 class AverageHook(HookBase):
@@ -128,7 +151,7 @@ class PeriodicCheckpointer(hooks.PeriodicCheckpointer):
     def step(self, iteration: int, **kwargs: Any) -> None:
         """Save if it is time; then remove all but the last `max_to_keep` written, also those of a stopped run."""
         super().step(iteration, **kwargs)
-        if (iteration + 1) % self.period == 0 and self.max_to_keep is not None and comm.is_main_process():
+        if (iteration + 1) % self.period == 0 and self.max_to_keep is not None:
             files = Path(self.checkpointer.save_dir).glob(f"{self.file_prefix}_[0-9]*.pth")
             for path in sorted(files, key=lambda path: path.stat().st_mtime_ns)[: -self.max_to_keep]:
                 path.unlink()

@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader, Dataset
 from diffkd_d2.checkpoint.files import read_checkpoint
 from diffkd_d2.distillers import Mimic
 from diffkd_d2.engine.hooks import AverageHook, DistillHook, PreciseBN
-from diffkd_d2.engine.optimizer import distill_optimizer_params
 from diffkd_d2.engine.preflight import try_first_batch, warn_of_random_weights
 from diffkd_d2.engine.trainer import Trainer
 from diffkd_d2.engine.weights import load_weights
@@ -153,15 +152,6 @@ def test_precise_batch_norm_builds_a_loader_again_that_cannot_restart(loader, bu
         hook.update_stats()
         torch.testing.assert_close(net[0].running_mean, calls[-1][0].mean(dim=0))  # of the first batch each time
     assert len(calls) == built
-
-
-def test_distillers_have_a_learning_rate_of_their_own():
-    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
-    model = DistilledModel(net, net, [DistillPoint("0", "0", Mimic(4, 4))])
-    groups = distill_optimizer_params(model, base_lr=0.1, distiller_lr_factor=3.0, weight_decay_norm=0.0)
-    rate = {id(p): g["lr"] for g in groups for p in g["params"]}
-    assert all(rate[id(p)] == pytest.approx(0.3) for p in model.points.parameters())
-    assert len(rate) == len(list(model.points.parameters()))  # the net is frozen here: it serves as the teacher
 
 
 def test_a_student_inherits_where_shapes_agree():
