@@ -28,6 +28,7 @@ from compare_results import summarise
 from compare_runs import Run, RunRefused, measure_cost, run_all, seconds_per_iteration
 from compare_table import write_tables
 
+from diffkd_d2.checkpoint.files import write_json
 from diffkd_d2.engine.config import argument_parser, parse_arguments
 from diffkd_d2.errors import UserError, one_line_errors
 
@@ -104,7 +105,7 @@ def longer_arm(arms: list[Arm], shared: list[str], args: argparse.Namespace) -> 
         ratio = seconds[costliest] / seconds[ALONE]
         iterations = round(lengths[ALONE] * ratio)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"iterations": iterations, "as_long_as": costliest, "ratio": ratio}) + "\n")
+        write_json(path, {"iterations": iterations, "as_long_as": costliest, "ratio": ratio})
     return Arm(LONGER, (*words, f"train.max_iter={json.loads(path.read_text())['iterations']}"))
 
 

@@ -5,7 +5,6 @@ compare.py calls it once for each arm: python tools/compare_cost.py --json cost.
 """
 
 import hashlib
-import json
 import statistics
 import sys
 import time
@@ -24,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmark_meters import measure, peak_memory
 from compare_arms import load_arm
 
+from diffkd_d2.checkpoint.files import write_json
 from diffkd_d2.engine.loaders import build_loader, check_image_format
 from diffkd_d2.engine.trainer import DTYPES
 from diffkd_d2.engine.undo import unchanged
@@ -91,9 +91,7 @@ def main() -> None:
     path, words = Path(sys.argv[2]), sys.argv[3:]
     with one_line_errors():
         report = cost(load_arm(words))
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps(report, indent=2) + "\n")
-    partial.replace(path)
+    write_json(path, report)
 
 
 if __name__ == "__main__":

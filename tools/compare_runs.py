@@ -17,6 +17,7 @@ from typing import IO, Any
 import torch
 from compare_arms import quoted
 
+from diffkd_d2.checkpoint.files import write_json
 from diffkd_d2.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -234,13 +235,6 @@ def measure_cost(folder: Path, words: list[str], threads: int) -> None:
             print(run.stderr, file=sys.stderr)
         raise UserError(f"arm {folder.name}: {lines[-1].removeprefix('error: ')}")
     write_json(record, ours)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file completely or not at all."""
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps(content) + "\n")
-    partial.replace(path)
 
 
 def read_json(path: Path) -> Any:

@@ -1,12 +1,13 @@
 """The tables of a comparison, as cells of text, for compare.md, results.csv and the report."""
 
 import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
+
+from diffkd_d2.checkpoint.files import write_json
 
 SIZES = ("APs", "APm", "APl")
 
@@ -135,7 +136,7 @@ def markdown(summary: dict[str, Any]) -> str:
 
 def write_tables(output: Path, summary: dict[str, Any]) -> None:
     """Write compare.json, compare.md and results.csv, one line for each arm, seed, task and metric."""
-    (output / "compare.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_json(output / "compare.json", summary)
     (output / "compare.md").write_text(markdown(summary))
     with open(output / "results.csv", "w", newline="") as file:
         writer = csv.writer(file)

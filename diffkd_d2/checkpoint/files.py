@@ -1,6 +1,7 @@
 """Read checkpoint files as data; write them completely or not at all, with a hash."""
 
 import hashlib
+import json
 import os
 import pickle
 import zipfile
@@ -88,6 +89,11 @@ def write_whole(path: Path, write: Callable[[BinaryIO], Any], outdated: Path | N
             os.close(folder)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file completely or not at all."""
+    write_whole(path, lambda file: file.write(f"{json.dumps(content, indent=2)}\n".encode()))
 
 
 def hash_of(path: Path) -> Path:

@@ -14,6 +14,7 @@ from detectron2.utils import comm
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from ..checkpoint.files import write_json
 from ..errors import UserError
 from .evaluators import EvaluationSet, build_test_sets
 from .outputs import leave_out_missing
@@ -84,9 +85,7 @@ def require_test_sets(sets: list[EvaluationSet]) -> list[EvaluationSet]:
 def write_results(path: Path, results: dict[str, Any]) -> None:
     """Write results as JSON, completely or not at all; NaN, from a metric without objects, becomes null."""
     if comm.is_main_process():
-        partial = path.with_suffix(".tmp")
-        partial.write_text(json.dumps(_without_nan(results), indent=2) + "\n")
-        partial.replace(path)
+        write_json(path, _without_nan(results))
 
 
 def _without_nan(results: Any) -> Any:
@@ -132,7 +131,5 @@ class EvalHook(hooks.EvalHook):
         self.results = self.evaluate()
         if comm.is_main_process():
             kept = {k: float(v) for k, v in flatten_results_dict(self.results).items()}
-            partial = self.path.with_suffix(".tmp")
-            partial.write_text(json.dumps({"iteration": self.trainer.iter, "results": kept}) + "\n")
-            partial.replace(self.path)
+            write_json(self.path, {"iteration": self.trainer.iter, "results": kept})
         return self.results
