@@ -18,7 +18,9 @@ from diffkd_d2.visualization.boxes import Box, draw_boxes
 from diffkd_d2.visualization.labels import draw_label_map, draw_scores
 
 IMAGES = 6
+FEW = 10
 IOU = 0.5
+SURE_KEYPOINT = 0.05  # the score above which Detectron2's Visualizer draws a keypoint
 
 Folders = dict[str, Path]  # what a column is called -> folder that holds `inference`
 
@@ -35,7 +37,8 @@ class Found:
 def detection_picture(evaluator: Any, folders: Folders) -> np.ndarray | None:
     """Return a row of panels for each chosen image: ground truth, then a panel for each model.
 
-    Each model is shown at the score at which its F1 over all images is highest.
+    Each model is shown at the score at which its F1 over all images is highest, with at most twice as many detections
+    as there are objects, or `FEW`. Masks and keypoints are drawn where a model has them.
 
     Args:
         evaluator: a COCOEvaluator, for its ground truth.
@@ -48,21 +51,33 @@ def detection_picture(evaluator: Any, folders: Folders) -> np.ndarray | None:
         return None
     classes = {id: i for i, id in enumerate(sorted(coco.cats))}
     names = [coco.cats[id]["name"] for id in sorted(coco.cats)]
+    predicted = {key for model in found.values() for of_image in model.by_image.values() for d in of_image for key in d}
     rows = []
     for image_id in most_different(coco, found):
         image = read_image(root / coco.imgs[image_id]["file_name"])
-        objects = [_box(a, classes) for a in coco.imgToAnns[image_id] if not a.get("iscrowd")]
-        row = [draw_boxes(image, objects, names, "ground truth")]
+        objects = [a for a in coco.imgToAnns[image_id] if not a.get("iscrowd")]
+        panels = {"ground truth": objects}
         for name, model in found.items():
-            shown = [_box(d, classes) for d in model.by_image[image_id] if d["score"] >= model.threshold]
-            row.append(draw_boxes(image, shown, names, f"{name} (score > {100 * model.threshold:.0f})"))
-        rows.append(np.hstack(row))
+            sure = [d for d in model.by_image[image_id] if d["score"] >= model.threshold]
+            shown = sure[: max(2 * len(objects), FEW)]
+            count = f"; {len(shown)} of {len(sure)}" if len(shown) < len(sure) else ""
+            panels[f"{name} (score > {100 * model.threshold:.0f}{count})"] = shown
+        boxes = {title: [_box(e, classes, coco, predicted) for e in entries] for title, entries in panels.items()}
+        rows.append(np.hstack([draw_boxes(image, of_panel, names, title) for title, of_panel in boxes.items()]))
     return stack(rows)
 
 
-def _box(entry: dict[str, Any], classes: dict[int, int]) -> Box:
+def _box(entry: dict[str, Any], classes: dict[int, int], coco: Any, drawn: set[str]) -> Box:
+    """Return an annotation or detection of COCO's format, with those of "segmentation" and "keypoints" in `drawn`."""
     x, y, width, height = entry["bbox"]
-    return Box((x, y, x + width, y + height), classes[entry["category_id"]], entry.get("score"))
+    outlines: list[np.ndarray] = []
+    if "segmentation" in drawn and entry.get("segmentation"):
+        contours, _ = cv2.findContours(coco.annToMask(entry), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        outlines = [contour[:, 0] for contour in contours]
+    points = np.reshape(entry.get("keypoints", ()) if "keypoints" in drawn else (), (-1, 3))
+    visible = points[points[:, 2] > (0 if entry.get("score") is None else SURE_KEYPOINT)]
+    label = classes[entry["category_id"]]
+    return Box((x, y, x + width, y + height), label, entry.get("score"), outlines, visible[:, :2].tolist())
 
 
 def stack(rows: list[np.ndarray]) -> np.ndarray:

@@ -16,11 +16,16 @@ Rectangle = tuple[int, int, int, int]  # x0, y0, x1, y1
 
 @dataclass(frozen=True)
 class Box:
-    """A detection, or a ground-truth object if the score is None; corners in pixels of the image (XYXY)."""
+    """A detection, or a ground-truth object if the score is None, in pixels of the image.
+
+    `corners` are XYXY; `outlines` of the mask are polygons (K, 2), and `keypoints` are (K, 2).
+    """
 
     corners: tuple[float, float, float, float]
     label: int
     score: float | None = None
+    outlines: Sequence[np.ndarray] = ()
+    keypoints: Sequence[Sequence[float]] = ()
 
 
 def colour_of(label: int) -> tuple[int, int, int]:
@@ -79,7 +84,7 @@ def _covers_any(r: Rectangle, others: Sequence[Rectangle | None]) -> bool:
 
 
 def draw_boxes(image: np.ndarray, boxes: Sequence[Box], names: Sequence[str], title: str) -> np.ndarray:
-    """Return a panel with boxes coloured by class, labels, and a title above.
+    """Return a panel with boxes, outlines and keypoints coloured by class, labels, and a title above.
 
     Args:
         image: BGR (H, W, 3).
@@ -94,8 +99,12 @@ def draw_boxes(image: np.ndarray, boxes: Sequence[Box], names: Sequence[str], ti
     texts = [names[b.label] + ("" if b.score is None else f" {100 * b.score:.0f}") for b in boxes]
     sizes = [text_size(text) for text in texts]
     for box, (x0, y0, x1, y1) in zip(boxes, anchors, strict=True):
-        cv2.rectangle(panel, (x0, y0), (x1, y1), (0, 0, 0), 4, cv2.LINE_AA)
-        cv2.rectangle(panel, (x0, y0), (x1, y1), colour_of(box.label), 2, cv2.LINE_AA)
+        outlines = [np.round(factor * outline).astype(np.int32) for outline in box.outlines]
+        for colour, width in (((0, 0, 0), 4), (colour_of(box.label), 2)):
+            cv2.rectangle(panel, (x0, y0), (x1, y1), colour, width, cv2.LINE_AA)
+            cv2.polylines(panel, outlines, True, colour, width, cv2.LINE_AA)
+            for x, y in box.keypoints:
+                cv2.circle(panel, (round(factor * x), round(factor * y)), 1 + width, colour, -1, cv2.LINE_AA)
     places = place_labels(anchors, sizes, (panel.shape[1], panel.shape[0]))
     for box, text, place in zip(boxes, texts, places, strict=True):
         if place:

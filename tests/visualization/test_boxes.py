@@ -1,6 +1,7 @@
 """Boxes and labels that can be read."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +50,17 @@ def test_box_colours():
         assert (panel == colour_of(label)).all(axis=2).sum() > 200
     assert not (panel == colour_of(1)).all(axis=2).any()
     assert len({colour_of(i) for i in range(80)}) == 80
+
+
+def test_masks_and_keypoints_have_the_colour_of_their_class():
+    image = np.full((120, 120, 3), 128, np.uint8)
+    box = Box((10, 20, 60, 90), 0)
+    outline, points = np.array([[15, 30], [55, 30], [35, 85]]), [[35.0, 50.0]]
+    plain, outlined, pointed = (
+        (draw_boxes(image, [b], ["a"], "t") == colour_of(0)).all(axis=2)
+        for b in (box, replace(box, outlines=[outline]), replace(box, keypoints=points))
+    )
+    assert (outlined & ~plain).sum() > 200 and (pointed & ~plain).sum() > 15
 
 
 def test_label_map_panels():
