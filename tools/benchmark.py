@@ -35,7 +35,7 @@ from tabulate import tabulate
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmark_jobs import OWN, build, diffkd_parts, parts, steps
-from benchmark_meters import CLOCKS, count_calls, measure, peak_memory
+from benchmark_meters import CLOCKS, count_calls, measure, median_ratio, peak_memory
 
 from diffkd_d2 import recipes
 from diffkd_d2.engine.config import load_config
@@ -118,11 +118,6 @@ def chosen_methods(words: str) -> list[str]:
     for name in names:
         recipes.find_recipes(name)
     return names
-
-
-def median_ratio(seconds: list[float], floor: list[float]) -> float:
-    """Return the median of the ratios within each round, which a change of the machine's load does not reach."""
-    return statistics.median(a / b for a, b in zip(seconds, floor, strict=True))
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Meters of `benchmark.py`: time, peak of tensor memory, and operator calls of a job."""
 
+import statistics
 import time
 from collections.abc import Callable
 from itertools import accumulate
@@ -27,6 +28,11 @@ def measure(
             if i:
                 seconds[name].append(clock() - start)
     return seconds
+
+
+def median_ratio(seconds: list[float], floor: list[float]) -> float:
+    """Return the median of the ratios within each round, which a change of the machine's load does not reach."""
+    return statistics.median(a / b for a, b in zip(seconds, floor, strict=True))
 
 
 def peak_memory(job: Callable, device: str, dtype: torch.dtype | None) -> int:

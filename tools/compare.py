@@ -15,17 +15,27 @@ tabulated, and the exit code is 2.
 """
 
 import argparse
-import json
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compare_arms import ALONE, LONGER, Arm, load_arm, parse_arms, predictions_kept, refuse_own_words
+from compare_arms import (
+    ALONE,
+    LONGER,
+    Arm,
+    config_hash,
+    load_arm,
+    parse_arms,
+    predictions_kept,
+    refuse_own_words,
+    test_sets,
+)
 from compare_results import summarise
-from compare_runs import Run, RunRefused, measure_cost, run_all, seconds_per_iteration
+from compare_runs import Run, RunRefused, measure_cost, read_json, run_all, seconds_per_iteration
 from compare_table import write_tables
 
 from diffkd_d2.checkpoint.files import write_json
@@ -70,13 +80,23 @@ def plan(arm: Arm, shared: list[str], args: argparse.Namespace) -> list[Run]:
     method = parse_arguments(argument_parser(), words).method
     if arm.name != ALONE and method not in (None, ALONE) and not cfg.model.get("teacher"):
         raise UserError(f"arm {arm.name} would be the student alone: the config has no teacher; name one by --teacher")
+    config = config_hash(cfg)
     runs = []
     for seed in args.seeds:
         folder = args.output / arm.name / f"seed_{seed}"
         kept = predictions_kept(cfg, folder / "inference")
         own = [*words, f"train.seed={seed}"]
-        runs.append(Run(arm.name, f"seed {seed}", folder, own, kept, cfg.train.max_iter, args.threads))
+        runs.append(Run(arm.name, f"seed {seed}", folder, own, kept, cfg.train.max_iter, args.threads, config))
     return runs
+
+
+def require_equal_tests(arms: list[Arm], shared: list[str]) -> None:
+    """Raise UserError if two arms are evaluated on different data."""
+    tests = {arm.name: ", ".join(test_sets(load_arm([*shared, *arm.words]))) for arm in arms}
+    first = arms[0].name
+    for name, sets in tests.items():
+        if sets != tests[first]:
+            raise UserError(f"arm {name} is evaluated on {sets}, arm {first} on {tests[first]}: nothing to compare")
 
 
 def plan_teacher(arms: list[Arm], shared: list[str], args: argparse.Namespace) -> list[Run]:
@@ -90,7 +110,7 @@ def plan_teacher(arms: list[Arm], shared: list[str], args: argparse.Namespace) -
         if cfg.model.get("teacher"):
             kept = predictions_kept(cfg, args.output / "teacher" / "inference")
             own = [*words, "--eval-teacher"]
-            return [Run("teacher", "", args.output / "teacher", own, kept, 0, args.threads)]
+            return [Run("teacher", "", args.output / "teacher", own, kept, 0, args.threads, config_hash(cfg))]
     return []
 
 
@@ -106,7 +126,7 @@ def longer_arm(arms: list[Arm], shared: list[str], args: argparse.Namespace) -> 
         iterations = round(lengths[ALONE] * ratio)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"iterations": iterations, "as_long_as": costliest, "ratio": ratio})
-    return Arm(LONGER, (*words, f"train.max_iter={json.loads(path.read_text())['iterations']}"))
+    return Arm(LONGER, (*words, f"train.max_iter={read_json(path)['iterations']}"))
 
 
 def compare(args: argparse.Namespace, shared: list[str]) -> None:
@@ -116,13 +136,19 @@ def compare(args: argparse.Namespace, shared: list[str]) -> None:
     arms = [arm for arm in arms if arm.name != LONGER]
     if longer and not any(arm.name == ALONE for arm in arms):
         raise UserError(f"{LONGER} needs {ALONE} among the methods")
+    require_equal_tests(arms, shared)
     runs = [run for arm in arms for run in plan(arm, shared, args)]
     teacher = plan_teacher(arms, shared, args)
     # Before anything is measured, which replaces an arm's cost; `claim` follows when every arm has been built once.
     for run in [*teacher, *runs]:
         run.check_folder()
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output: {args.output} cannot be a folder: {error.strerror}") from error
+    configs = {run.arm: run.config for run in runs}
     for arm in arms:
-        measure_cost(args.output / arm.name, [*shared, *arm.words], args.threads)
+        measure_cost(args.output / arm.name, [*shared, *arm.words], args.threads, configs[arm.name])
     # Seed by seed, so that an interrupted comparison has every arm of its first seeds.
     runs.sort(key=lambda run: args.seeds.index(int(run.label.split()[-1])))
     for failure in run_all(teacher, args.jobs, args.threads).values():
@@ -133,8 +159,9 @@ def compare(args: argparse.Namespace, shared: list[str]) -> None:
     failures = run_all(runs, args.jobs, args.threads)
     if longer and ALONE not in failures:
         longest = longer_arm([arm for arm in arms if arm.name not in failures], shared, args)
-        measure_cost(args.output / LONGER, [*shared, *longest.words], args.threads)
-        failures |= run_all(plan(longest, shared, args), args.jobs, args.threads)
+        longer_runs = plan(longest, shared, args)
+        measure_cost(args.output / LONGER, [*shared, *longest.words], args.threads, longer_runs[0].config)
+        failures |= run_all(longer_runs, args.jobs, args.threads)
         arms.append(longest)
     finished = [arm for arm in arms if arm.name not in failures]
     if finished:
@@ -144,9 +171,16 @@ def compare(args: argparse.Namespace, shared: list[str]) -> None:
         raise UserError(f"failed: {', '.join(failures)}; {next(iter(failures.values()))}")
 
 
+def stop(signum: int, _: Any) -> None:
+    """End the program; the runs write their checkpoints."""
+    print("stopping; start the same command again to go on", flush=True)
+    sys.exit(128 + signum)
+
+
 def main() -> None:
-    """Compare. On SIGTERM each run writes a checkpoint and stops."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    """Compare. On Ctrl-C and SIGTERM each run writes a checkpoint and stops."""
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     with one_line_errors():
         args, shared = parse_command_line(sys.argv[1:])
         args.output = Path(os.path.abspath(args.output))

@@ -1,20 +1,26 @@
 """The arms of a comparison: a name and arguments of train_net.py."""
 
+import hashlib
 import inspect
 import json
+import os
 import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from diffkd_d2.data.loaders import dataset_names
 from diffkd_d2.engine.config import argument_parser, parse_arguments
 from diffkd_d2.engine.evaluators import test_set_name
 from diffkd_d2.engine.pair import configure
 from diffkd_d2.errors import UserError
+from diffkd_d2.modeling.yaml_model import read_cfg
 
 ALONE, MIMIC, LONGER = "alone", "mimic", "alone-longer"
 # compare.py gives these to every run itself, so no command line of an arm may.
@@ -64,7 +70,7 @@ def parse_arms(methods: str, own: list[str]) -> list[Arm]:
 def refuse_own_words(words: Sequence[str]) -> None:
     """Raise UserError if words of train_net.py's command line are what compare.py decides itself."""
     for word in words:
-        if word in _NOT_TRAINING:
+        if any(flag.startswith(word) for flag in _NOT_TRAINING) and len(word) > 2:  # argparse takes abbreviations
             raise UserError(f"{word} is not for compare.py, which trains, resumes and evaluates by itself")
         if word.lstrip("+").startswith(_OURS) or word in _OURS_IN_YAML:
             raise UserError(f"{word}: compare.py sets it itself, by --seeds and --output")
@@ -115,4 +121,46 @@ def choose_last_test_set(cfg: DictConfig) -> str:
 
 def quoted(path: Path) -> str:
     """Quote a path as the value of an override."""
-    return json.dumps(str(path))
+    return json.dumps(str(path), ensure_ascii=False)
+
+
+def test_sets(cfg: DictConfig) -> list[str]:
+    """Return the names of the datasets that a config evaluates on."""
+    nodes: Any = OmegaConf.select(OmegaConf.create(cfg), "dataloader.test") or []
+    return [name for node in (nodes if isinstance(nodes, ListConfig) else [nodes]) for name in dataset_names(node)]
+
+
+def config_hash(cfg: DictConfig) -> str:
+    """Return a hash of a config, of the YAML configs in it, and of the files that it names, such as weights."""
+    digest = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, dict):
+            if {"config", "opts", "extend", "project"} <= set(value):
+                digest.update(
+                    read_cfg(**{k: value[k] for k in ("config", "opts", "extend", "project")}).dump().encode()
+                )
+            for key in sorted(value, key=str):
+                digest.update(f"{key}:".encode())
+                add(value[key])
+        elif isinstance(value, list | tuple):
+            digest.update(f"{len(value)} of".encode())
+            for item in value:
+                add(item)
+        elif isinstance(value, str) and os.path.isfile(value):
+            digest.update(_file_hash(value))  # wherever it lies
+        else:
+            digest.update(f"{getattr(value, '__qualname__', None) or _plain(value)};".encode())
+
+    add(OmegaConf.to_container(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "notes"]), resolve=False))
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> str:
+    return repr(value) if isinstance(value, str | int | float | None) else type(value).__qualname__
+
+
+@cache
+def _file_hash(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -20,7 +20,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmark_meters import measure, peak_memory
+from benchmark_meters import measure, median_ratio, peak_memory
 from compare_arms import load_arm
 
 from diffkd_d2.checkpoint.files import write_json
@@ -60,12 +60,12 @@ def cost(cfg: DictConfig) -> dict[str, Any]:
 
     work = {"step": lambda: step(model), "floor": floor}
     dtype = DTYPES.get(cfg.train.amp.dtype)
-    seconds = {k: statistics.median(v) for k, v in measure(work, REPEATS, device, dtype, time.perf_counter).items()}
+    seconds = measure(work, REPEATS, device, dtype, time.perf_counter)
     memory = {name: peak_memory(job, device, dtype) for name, job in work.items()}
     return {
-        **{f"{name}_seconds": value for name, value in seconds.items()},
+        **{f"{name}_seconds": statistics.median(values) for name, values in seconds.items()},
         **{f"{name}_bytes": value for name, value in memory.items()},
-        "time_over_floor": seconds["step"] / seconds["floor"],
+        "time_over_floor": median_ratio(seconds["step"], seconds["floor"]),
         "memory_over_floor": memory["step"] / memory["floor"],
         "student_parameters": trained_parameters(model.student),
         "distiller_parameters": trained_parameters(model.points),

@@ -1,6 +1,5 @@
 """Read the runs of a comparison and summarise them as the content of compare.json."""
 
-import json
 import os
 import statistics
 from pathlib import Path
@@ -78,7 +77,7 @@ def summarise(
         "headline": {task: headline(task, list(metrics)) for task, metrics in tasks.items()},
         "teacher": read_tasks(teacher) if teacher.exists() else None,
         "failures": {name: str(failure) for name, failure in failures.items()},
-        "longer": json.loads(longer.read_text()) if LONGER in results else None,
+        "longer": read_json(longer) if LONGER in results else None,
         "same_start": len({cost["student_hash"] for cost in costs.values()}) == 1,
         "arms": {
             arm.name: {
@@ -92,7 +91,7 @@ def summarise(
             }
             for arm in arms
         },
-        "differences": differences(results, image_samples(output, cfg, list(results), seeds)),
+        "differences": differences(results, image_samples(output, cfg, results, seeds)),
     }
 
 
@@ -134,7 +133,9 @@ def predictions_of(run: Path, name: str) -> Path:
     return max(folder.rglob(name), key=lambda path: path.stat().st_mtime, default=folder / name)
 
 
-def image_samples(output: Path, cfg: Any, arms: list[str], seeds: list[int]) -> dict[str, dict[str, np.ndarray]]:
+def image_samples(
+    output: Path, cfg: Any, arms: dict[str, Results], seeds: list[int]
+) -> dict[str, dict[str, np.ndarray]]:
     """Return, for each task that COCO's evaluator measures, AP of each arm on samples of the images.
 
     Each value is (B,), the mean over the seeds; all arms and seeds see the same samples.
@@ -152,7 +153,9 @@ def image_samples(output: Path, cfg: Any, arms: list[str], seeds: list[int]) -> 
             if not isinstance(evaluator, COCOEvaluator):
                 continue
             counts = draw_images(len(evaluator._coco_api.getImgIds()), RESAMPLES)
-            for task in set(evaluator._tasks or ("bbox",)) & {"bbox", "segm"}:
+            # Without tasks of its own, Detectron2's evaluator measures what is predicted.
+            tasks = evaluator._tasks or {_kind(task) for task in next(iter(arms.values()))}
+            for task in {"bbox", "segm"}.intersection(tasks):
                 # The average is evaluated last, and overwrites the student's file.
                 samples[average_task(prefix, task) if cfg.train.ema_decay else f"{prefix}{task}"] = {
                     arm: np.mean([resampled_ap(evaluator, file, task, counts) for file in of_arm], axis=0)

@@ -32,8 +32,8 @@ class RunRefused(UserError):
 class Run:
     """One call of train_net.py.
 
-    `words` and `threads` decide its numbers and are recorded in `words.json`; `places` only say where its files go. A
-    run is finished where it has left its results.
+    `words`, `threads` and `config`, the config's hash, decide its numbers and are recorded in `words.json`; `places`
+    only say where its files go. A run is finished where it has left its results.
     """
 
     arm: str
@@ -43,6 +43,7 @@ class Run:
     places: list[str]
     iterations: int
     threads: int
+    config: str = ""
 
     @property
     def name(self) -> str:
@@ -51,7 +52,7 @@ class Run:
     @property
     def arguments(self) -> dict[str, Any]:
         """What `words.json` records."""
-        return {"words": self.words, "threads": self.threads}
+        return {"words": self.words, "threads": self.threads, "config": self.config}
 
     @property
     def results(self) -> Path:
@@ -70,7 +71,12 @@ class Run:
         """
         record = self.folder / "words.json"
         if record.exists():
-            made_by = read_json(record)
+            made_by = recorded(record, self.arguments)
+            if made_by == {**self.arguments, "config": made_by["config"]} != self.arguments:
+                raise UserError(
+                    f"{self.folder} was made with another config or other files, such as weights, of the same names: "
+                    "choose another --output"
+                )
             if made_by != self.arguments:
                 raise UserError(
                     f"{self.folder} was made by {made_by}, not by {self.arguments}: choose another --output"
@@ -104,7 +110,11 @@ def locked(run: Run) -> Iterator[int]:
     A killed compare.py leaves its runs at work.
     """
     with open(run.folder.with_name(run.folder.name + ".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another process is at work on {run.name}; waiting for its end", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock.fileno()
 
 
@@ -216,14 +226,15 @@ def _progress(runs: list[Run], jobs: int) -> str:
     return f"{finished} of {len(runs)} runs finished, {100 * sum(done) / total:.0f}% of the iterations, ETA {eta}"
 
 
-def measure_cost(folder: Path, words: list[str], threads: int) -> None:
+def measure_cost(folder: Path, words: list[str], threads: int, config: str) -> None:
     """Measure what a step of an arm costs, alone on the machine, unless that was done so; it also tries the arm.
 
     Raises:
         UserError: if the arm cannot be built.
     """
-    path, record, ours = folder / "cost.json", folder / "cost_words.json", {"words": words, "threads": threads}
-    if path.exists() and record.exists() and read_json(record) == ours:
+    path, record = folder / "cost.json", folder / "cost_words.json"
+    ours = {"words": words, "threads": threads, "config": config}
+    if path.exists() and record.exists() and recorded(record, ours) == ours:
         return
     folder.mkdir(parents=True, exist_ok=True)
     print(f"measuring a step of {folder.name}", flush=True)
@@ -235,6 +246,11 @@ def measure_cost(folder: Path, words: list[str], threads: int) -> None:
             print(run.stderr, file=sys.stderr)
         raise UserError(f"arm {folder.name}: {lines[-1].removeprefix('error: ')}")
     write_json(record, ours)
+
+
+def recorded(path: Path, ours: dict[str, Any]) -> dict[str, Any]:
+    """Return a record of arguments; what an older record does not have is taken to be as `ours`."""
+    return {**ours, **read_json(path)}
 
 
 def read_json(path: Path) -> Any:

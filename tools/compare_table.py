@@ -107,7 +107,7 @@ def cost_table(summary: dict[str, Any]) -> Table:
     devices = ", ".join(summary.get("trained_on") or ["unknown"])  # not in older summaries
     note = (
         f"Seconds are of the runs' own clock, the median over the seeds; trained on {devices}. The floor is the "
-        "student's step plus the teacher's forward pass, measured before training on "
+        "student's step plus the teacher's forward pass as far as the arm needs it, measured before training on "
         f"{summary['gpu'] or 'CPU'}, {threads}."
     )
     if summary["longer"]:

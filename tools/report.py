@@ -175,7 +175,10 @@ def main() -> None:
     with one_line_errors():
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise UserError(f"--html: {path} cannot be written, or its folder is not there")
-        write_report(path, [read_group(folder.resolve(), words) for folder in args.outputs], args.pictures)
+        groups = [read_group(folder.resolve(), words) for folder in args.outputs]
+        if words and all(group.summary for group in groups):
+            raise UserError(f"{words[0]}: the report of a comparison takes no words of train_net.py, it knows them")
+        write_report(path, groups, args.pictures)
     print(f"written to {path}")
 
 

@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 from report_runs import Member, gradient_ratios, point_names, series
 
 WIDTH = 5.2
+MANY = 20  # classes, from which on a panel has a row of its own
 
 
-def panels(titles: Sequence[str], draw: Callable[[Axes, int], None], columns: int = 2) -> Figure:
-    """Return a figure with a panel for each title."""
+def panels(titles: Sequence[str], draw: Callable[[Axes, int], None], columns: int = 2, width: float = WIDTH) -> Figure:
+    """Return a figure with a panel for each title, `width` inches wide."""
     rows = -(-len(titles) // columns)
-    figure = Figure(figsize=(WIDTH * min(columns, len(titles)), 3.2 * rows), layout="constrained")
+    figure = Figure(figsize=(width * min(columns, len(titles)), 3.2 * rows), layout="constrained")
     axes = figure.subplots(rows, min(columns, len(titles)), squeeze=False).flatten()
     for i, axis in enumerate(axes):
         if i < len(titles):
@@ -35,11 +36,17 @@ def training_figure(members: Sequence[Member]) -> Figure:
 
     def draw(axis: Axes, i: int) -> None:
         for member in members:
-            axis.plot(*(task_loss(member) if i == 0 else series(member.folder, "lr")), label=member.name)
+            x, y = task_loss(member) if i == 0 else series(member.folder, "lr")
+            axis.plot(x, y, label=member.name, marker=marker(x))
         axis.set_xlabel("iteration", fontsize=8)
         axis.legend(fontsize=8)
 
     return panels(["student's own loss", "learning rate"], draw)
+
+
+def marker(points: Sequence[int]) -> str | None:
+    """Return the marker of a line: few points are shown, and one alone would not be seen without."""
+    return "." if len(points) < 20 else None
 
 
 def task_loss(member: Member) -> tuple[list[int], list[float]]:
@@ -94,7 +101,7 @@ def _lines_figure(found: dict[str, dict[str, tuple]], log: bool) -> Figure:
 
     def draw(axis: Axes, i: int) -> None:
         for label, (x, y) in found[names[i]].items():
-            axis.plot(x, y, label=label, marker="." if len(x) < 20 else None)
+            axis.plot(x, y, label=label, marker=marker(x))
         values = [v for _, y in found[names[i]].values() for v in y]
         if log and min(values) > 0 and max(values) > 10 * min(values):
             axis.set_yscale("log")
@@ -108,6 +115,7 @@ def parts_figure(summary: dict[str, Any], task: str) -> Figure | None:
     """Return each arm's metrics by size and class minus those of the student alone: mean, and a dot for each seed."""
     parts = parts_of(summary, task)
     arms = [name for name in summary["arms"] if name != ALONE]
+    most = max((len(metrics) for _, metrics in parts), default=0)
     if ALONE not in summary["arms"] or not parts or not arms:
         return None
 
@@ -122,7 +130,9 @@ def parts_figure(summary: dict[str, Any], task: str) -> Figure | None:
                 dots = [ours[m]["seeds"][seed] - base[m]["seeds"][seed] for m in metrics]
                 axis.plot(at, dots, "k.", markersize=3)
         axis.axhline(0, color="k", linewidth=0.8)
-        axis.set_xticks(range(len(metrics)), [m.split("-", 1)[-1] for m in metrics], rotation=40, fontsize=8)
+        names, size = [m.split("-", 1)[-1] for m in metrics], 8 if most <= MANY else 6
+        axis.set_xticks(range(len(metrics)), names, rotation=40 if most <= MANY else 90, ha="right", fontsize=size)
         axis.legend(fontsize=8)
 
-    return panels([f"{task}, {name}: difference to alone" for name, _ in parts], draw)
+    titles = [f"{task}, {name}: difference to alone" for name, _ in parts]
+    return panels(titles, draw, columns=2 if most <= MANY else 1, width=WIDTH if most <= MANY else 0.16 * most + 4)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from compare_arms import test_sets
 from compare_results import read_tasks
 from compare_runs import read_json, read_metrics
 from compare_table import Table, number
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig
 
-from diffkd_d2.data.loaders import dataset_names
 from diffkd_d2.errors import UserError
 
 _GRADIENTS = re.compile(r"gradient norms in the student\b.* at iteration (\d+)")
@@ -79,7 +79,7 @@ def require_same_test_data(folder: Path, cfg: DictConfig) -> None:
     path = folder / "config.yaml"
     if not path.exists():
         return
-    of_run, given = (_test_sets(node) for node in (yaml.load(path.read_text(), _PlainLoader), cfg))
+    of_run, given = (test_sets(node) for node in (yaml.load(path.read_text(), _PlainLoader), cfg))
     if of_run != given:
         raise UserError(f"{folder} was evaluated on {', '.join(of_run)}; --config-file has {', '.join(given)}")
 
@@ -89,11 +89,6 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 _PlainLoader.add_multi_constructor("", lambda loader, suffix, node: None)
-
-
-def _test_sets(cfg: Any) -> list[str]:
-    nodes: Any = OmegaConf.select(OmegaConf.create(cfg), "dataloader.test") or []
-    return [name for node in (nodes if isinstance(nodes, ListConfig) else [nodes]) for name in dataset_names(node)]
 
 
 def results_table(member: Member) -> Table:

@@ -9,8 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ..data.loaders import instantiate_loader
-from ..errors import UserError, nearest
-from .build import explained_errors
+from ..errors import ProjectError, UserError, nearest
+from .build import explained, explained_errors
 
 
 def build_loader(node: DictConfig) -> Any:
@@ -33,9 +33,10 @@ def build_loader(node: DictConfig) -> Any:
         except ModuleNotFoundError as error:  # Detectron2 reads Cityscapes' polygons with shapely
             raise UserError(f"dataset: its loader needs {error.name}: pip install {error.name}") from error
         except AssertionError as error:  # Detectron2's loaders assert that prepared files exist
-            if not str(error):
+            is_path = re.fullmatch(r"\S*/\S+", str(error))
+            if not str(error) or (not is_path and isinstance(explained(error, ""), ProjectError)):
                 raise
-            what = f"{error} is not there" if re.fullmatch(r"\S*/\S+", str(error)) else str(error)
+            what = f"{error} is not there" if is_path else str(error)
             raise UserError(f"dataset: {what} (DETECTRON2_DATASETS is '{root}')") from error
         except KeyError as error:
             missing = re.search(r"'(.+?)' is not registered", str(error))

@@ -135,6 +135,7 @@ def test_killed_three_times(compare, comparison, tmp_path):
         ("alone", ["x=SEED 3"], "SEED: compare.py sets it itself"),
         ("alone", ["x=--dry-run"], "--dry-run is not for compare.py"),
         ("alone", ["x=--resume"], "--resume is not for compare.py"),
+        ("alone", ["x=--dry"], "--dry is not for compare.py"),
     ],
 )
 def test_invalid_arms_are_refused(methods, own, line):
