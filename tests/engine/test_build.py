@@ -145,6 +145,8 @@ def test_a_loader_of_a_project_names_a_missing_dataset_or_file():
         build_loader(L(reads)(name="coco_2017_trian"))
     with pytest.raises(UserError, match=r"dataset: a/b\.png is not there \(DETECTRON2_DATASETS is "):
         build_loader(L(asserts_file)(name="a/b.png"))
+    with pytest.raises(ProjectError, match="a loader: .*asserts_file.*AssertionError: expected two sizes"):
+        build_loader(L(asserts_file)(name="expected two sizes"))
 
 
 def test_code_of_a_project_file(tmp_path):
