@@ -17,6 +17,7 @@ README = (REPO / "README.md").read_text()
 ROWS = {
     "shapes_retinanet": ("`shapes`", "RetinaNet R18"),
     "shapes_faster_rcnn_500": ("`shapes`", "Faster R-CNN R18"),
+    "shapes_panoptic_fpn_300": ("`shapes`", "PanopticFPN R18"),
     "bccd_best_200": ("200 iterations", "RetinaNet R18"),
     "bccd_mobilenetv2_1600": ("1,600 iterations", "RetinaNet R18"),
 }
@@ -85,7 +86,7 @@ def test_the_readme_has_the_means(stem):
     data, student = ROWS[stem]
     rows = [cells(line) for line in README.splitlines() if line.startswith("|")]
     (row,) = (row for row in rows if data in row[0] and row[1] == student)
-    ((task, metric),) = content["headline"].items()
+    task, metric = next(iter(content["headline"].items()))
     assert row[3] == number(content["teacher"][task][metric])
     for arm, cell in zip(("alone", "mimic", diffkd_arm(content)), row[4:7], strict=True):
         assert cell == number(content["arms"][arm]["results"][task][metric]["mean"])
