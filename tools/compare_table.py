@@ -53,9 +53,7 @@ def main_table(summary: dict[str, Any], task: str, metric: str) -> Table:
         headers += [f"over {baseline}", "95%, seeds", *(["95%, images"] if images else [])]
     rows = []
     if summary["teacher"]:
-        found = summary["teacher"].get(task, {})
-        value = (found[metric] or 0.0) if metric in found else None  # as a student, without detections 0
-        rows.append(["teacher", number(value), *[""] * (len(headers) - 2)])
+        rows.append(["teacher", teacher_cell(summary, task, metric), *[""] * (len(headers) - 2)])
     for arm, content in summary["arms"].items():
         spread = content["results"][task][metric]
         cells = [arm, number(spread["mean"]), number(spread["std"]), *map(number, spread["seeds"].values())]
@@ -70,6 +68,12 @@ def main_table(summary: dict[str, Any], task: str, metric: str) -> Table:
     return Table(f"{task}: {metric}", headers, rows, note)
 
 
+def teacher_cell(summary: dict[str, Any], task: str, metric: str) -> str:
+    """Return a metric of the teacher: 0 where it found nothing, as a student; empty where it was not measured."""
+    found = summary["teacher"].get(task, {})
+    return number(found[metric] or 0.0) if metric in found else ""
+
+
 def parts_of(summary: dict[str, Any], task: str) -> list[tuple[str, list[str]]]:
     """Return the metrics by size and by class of a task, where it has them."""
     metrics = list(next(iter(summary["arms"].values()))["results"][task])
@@ -82,7 +86,7 @@ def parts_table(summary: dict[str, Any], task: str, name: str, metrics: list[str
     """Return the mean over the seeds of each metric."""
     rows = []
     if summary["teacher"]:
-        rows.append(["teacher", *(number(summary["teacher"].get(task, {}).get(m)) for m in metrics)])
+        rows.append(["teacher", *(teacher_cell(summary, task, m) for m in metrics)])
     for arm, content in summary["arms"].items():
         rows.append([arm, *(number(content["results"][task][m]["mean"]) for m in metrics)])
     return Table(f"{task}, {name}", ["arm", *metrics], rows, "Mean over the seeds.")

@@ -6,7 +6,7 @@ import shutil
 import compare_runs
 import pytest
 from compare_runs import Run, run_all
-from compare_table import failure_lines, main_table
+from compare_table import failure_lines, main_table, parts_table
 from comparing import DIFFKD, WEIGHTLESS
 from report import write_report
 from report_runs import Group, read_group
@@ -62,3 +62,4 @@ def test_a_teacher_that_found_nothing_has_zero():
     summary = {"differences": [], "seeds": [], "arms": {}, "teacher": {"bbox": {"AP": None}}}
     assert main_table(summary, "bbox", "AP").rows[0][:2] == ["teacher", "0.0"]
     assert main_table(summary, "segm", "AP").rows[0][:2] == ["teacher", ""]
+    assert parts_table(summary, "bbox", "by class", ["AP", "AP-a"]).rows == [["teacher", "0.0", ""]]
