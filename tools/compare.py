@@ -157,7 +157,9 @@ def compare(args: argparse.Namespace, shared: list[str]) -> None:
         # It may have other classes, or another task, than the student.
         print(f"the teacher is not in the tables: {failure}", flush=True)
     failures = run_all(runs, args.jobs, args.threads)
-    if longer and ALONE not in failures:
+    if longer and ALONE in failures:
+        failures[LONGER] = UserError(f"{ALONE} failed, whose length it takes")
+    elif longer:
         longest = longer_arm([arm for arm in arms if arm.name not in failures], shared, args)
         longer_runs = plan(longest, shared, args)
         measure_cost(args.output / LONGER, [*shared, *longest.words], args.threads, longer_runs[0].config)

@@ -15,6 +15,7 @@ from typing import Any
 from detectron2.utils.registry import locate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from diffkd_d2.checkpoint.files import file_sha256
 from diffkd_d2.data.loaders import dataset_names
 from diffkd_d2.engine.config import argument_parser, parse_arguments
 from diffkd_d2.engine.evaluators import test_set_name
@@ -27,6 +28,9 @@ ALONE, MIMIC, LONGER = "alone", "mimic", "alone-longer"
 _OURS = ("train.seed=", "train.output_dir=")
 _OURS_IN_YAML = ("SEED", "OUTPUT_DIR")
 _NOT_TRAINING = ("--resume", "--eval-only", "--eval-teacher", "--dry-run")
+
+
+hash_once = cache(file_sha256)  # arms name the same weights
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ def config_hash(cfg: DictConfig) -> str:
             for item in value:
                 add(item)
         elif isinstance(value, str) and os.path.isfile(value):
-            digest.update(_file_hash(value))  # wherever it lies
+            digest.update(hash_once(value).encode())  # wherever it lies
         else:
             digest.update(f"{getattr(value, '__qualname__', None) or _plain(value)};".encode())
 
@@ -158,9 +162,3 @@ def config_hash(cfg: DictConfig) -> str:
 
 def _plain(value: Any) -> str:
     return repr(value) if isinstance(value, str | int | float | None) else type(value).__qualname__
-
-
-@cache
-def _file_hash(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import compare
 import compare_runs
 import pytest
 import report
@@ -10,6 +11,8 @@ from compare_runs import Run, run_all
 from compare_table import failure_lines, main_table, parts_table
 from comparing import DIFFKD, WEIGHTLESS
 from report_runs import Group, read_group
+
+from diffkd_d2.errors import UserError
 
 
 @pytest.mark.slow
@@ -64,3 +67,25 @@ def test_a_teacher_that_found_nothing_has_zero():
     assert main_table(summary, "bbox", "AP").rows[0][:2] == ["teacher", "0.0"]
     assert main_table(summary, "segm", "AP").rows[0][:2] == ["teacher", ""]
     assert parts_table(summary, "bbox", "by class", ["AP", "AP-a"]).rows == [["teacher", "0.0", ""]]
+
+
+def test_alone_longer_fails_with_alone(tmp_path, monkeypatch):
+    written = {}
+
+    def write(output, summary):
+        (output / "compare.md").touch()
+        written.update(summary)
+
+    def run(runs, jobs, threads):
+        return {} if not runs else {"alone": UserError("bad luck")}
+
+    stubs = dict(plan=lambda arm, *_: [Run(arm.name, "seed 1", tmp_path / arm.name, [], [], 1, 1)], run_all=run)
+    stubs |= dict(plan_teacher=lambda *_: [], measure_cost=lambda *_: None, write_tables=write)
+    stubs["summarise"] = lambda *given: {"arms": [arm.name for arm in given[1]], "failures": given[-1]}
+    for name, stub in stubs.items():
+        monkeypatch.setattr(compare, name, stub)
+    words = ["--config-file", "configs/shapes/alone_retinanet_r18.py", "--methods", "alone,alone-longer"]
+    args, shared = compare.parse_command_line([*words, "--arm", "own=", "--seeds", "1", "--output", str(tmp_path)])
+    with pytest.raises(UserError, match="failed: alone, alone-longer; bad luck"):
+        compare.compare(args, shared)
+    assert written["arms"] == ["own"] and list(written["failures"]) == ["alone", "alone-longer"]
