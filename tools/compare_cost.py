@@ -27,6 +27,7 @@ from diffkd_d2.checkpoint.files import write_json
 from diffkd_d2.engine.loaders import build_loader, check_image_format
 from diffkd_d2.engine.trainer import DTYPES
 from diffkd_d2.engine.undo import unchanged
+from diffkd_d2.engine.weights import device_name
 from diffkd_d2.errors import one_line_errors
 from diffkd_d2.modeling.fold import fold_frozen_norms
 
@@ -70,6 +71,7 @@ def cost(cfg: DictConfig) -> dict[str, Any]:
         "student_parameters": trained_parameters(model.student),
         "distiller_parameters": trained_parameters(model.points),
         "student_hash": start,
+        "device": device_name(device),
     }
 
 

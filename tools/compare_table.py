@@ -108,11 +108,13 @@ def cost_table(summary: dict[str, Any]) -> Table:
             ]
         )
     threads = f"{summary['threads']} thread(s) a run"
-    devices = ", ".join(summary.get("trained_on") or ["unknown"])  # not in older summaries
+    trained, measured = (  # not in older summaries
+        ", ".join(summary.get(key) or ["unknown"]) for key in ("trained_on", "cost_measured_on")
+    )
     note = (
-        f"Seconds are of the runs' own clock, the median over the seeds; trained on {devices}. The floor is the "
+        f"Seconds are of the runs' own clock, the median over the seeds; trained on {trained}. The floor is the "
         "student's step plus the teacher's forward pass as far as the arm needs it, measured before training on "
-        f"{summary['gpu'] or 'CPU'}, {threads}."
+        f"{measured}, {threads}."
     )
     if summary["longer"]:
         note += f" alone-longer has as many iterations as fit into the time of {summary['longer']['as_long_as']}."

@@ -30,11 +30,12 @@ def claim_output_folder(cfg: DictConfig, resume: bool, dry_run: bool = False) ->
     """
     texts = [text.partition("?")[0] for text in _texts(OmegaConf.to_container(cfg, resolve=False))]
     reads = [text for text in texts if text.endswith(".pth")]
-    device = _device_name(cfg.train.device)
+    device = device_name(cfg.train.device)
     claim_folder(cfg.train.output_dir, resume, cfg.train.get("overwrite", False), reads, dry_run, device)
 
 
-def _device_name(device: str) -> str:
+def device_name(device: str) -> str:
+    """Return "CPU" or the name of a GPU; raise UserError if it is not there."""
     if device == "cpu":
         return "CPU"
     if (torch.device(device).index or 0) >= torch.cuda.device_count():

@@ -70,6 +70,7 @@ def test_tables_and_csv_equal_the_results_of_the_runs(comparison):
     assert all(cell in text for table in tables(summary) for row in table.rows for cell in row)
     device = "CPU" if not torch.cuda.is_available() else torch.cuda.get_device_name()
     assert summary["trained_on"] == [device] and f"trained on {device}." in text
+    assert summary["cost_measured_on"] == [device] and f"measured before training on {device}, 1 thread" in text
     costs = {arm: content["cost"] for arm, content in summary["arms"].items()}
     assert costs["alone"]["distiller_parameters"] == 0 < costs["diffkd"]["distiller_parameters"]
     assert costs["diffkd"]["memory_over_floor"] > 1.05 > costs["alone"]["memory_over_floor"]

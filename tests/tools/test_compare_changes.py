@@ -1,6 +1,7 @@
 """compare.py where something changes between its calls, or where arms do not fit together."""
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import compare_results
 import numpy as np
 import pytest
 import report
+import torch
 from compare_arms import config_hash, load_arm, parse_arms, quoted
 from compare_results import image_samples
 from compare_runs import Run
@@ -101,3 +103,18 @@ def test_boxes_and_masks_have_intervals_over_images(given, sampled, tmp_path, mo
     monkeypatch.setattr(compare_results, "resampled_ap", lambda evaluator, file, task, counts: np.zeros(3))
     results = {"alone": {task: {} for task in ("bbox", "segm", "sem_seg")}}
     assert set(image_samples(tmp_path, load_arm(["--config-file", ALONE]), results, [1])) == sampled
+
+
+@pytest.mark.slow
+def test_the_cost_names_the_device_that_it_was_measured_on(compare, comparison, tmp_path):
+    other = "a GPU of another machine"
+    here = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    out = tmp_path / "out"
+    shutil.copytree(comparison, out)
+    measured = json.loads((out / "alone" / "cost.json").read_text())
+    (out / "alone" / "cost.json").write_text(json.dumps(measured | {"device": other}))
+    compare.finish(compare.words(out))
+    assert json.loads((out / "compare.json").read_text())["cost_measured_on"] == sorted([other, here])
+    assert (
+        f"measured before training on {', '.join(sorted([other, here]))}, 1 thread" in (out / "compare.md").read_text()
+    )
