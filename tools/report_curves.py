@@ -17,7 +17,7 @@ MANY = 20  # classes, from which on a panel has a row of its own
 
 
 def panels(titles: Sequence[str], draw: Callable[[Axes, int], None], columns: int = 2, width: float = WIDTH) -> Figure:
-    """Return a figure with a panel for each title, `width` inches wide."""
+    """Return a figure with a panel with a legend for each title, `width` inches wide."""
     rows = -(-len(titles) // columns)
     figure = Figure(figsize=(width * min(columns, len(titles)), 3.2 * rows), layout="constrained")
     axes = figure.subplots(rows, min(columns, len(titles)), squeeze=False).flatten()
@@ -26,6 +26,7 @@ def panels(titles: Sequence[str], draw: Callable[[Axes, int], None], columns: in
             draw(axis, i)
             axis.set_title(titles[i], fontsize=10)
             axis.grid(alpha=0.3)
+            axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))  # inside it would hide bars or curves
         else:
             axis.set_visible(False)
     return figure
@@ -39,7 +40,6 @@ def training_figure(members: Sequence[Member]) -> Figure:
             x, y = task_loss(member) if i == 0 else series(member.folder, "lr")
             axis.plot(x, y, label=member.name, marker=marker(x))
         axis.set_xlabel("iteration", fontsize=8)
-        axis.legend(fontsize=8)
 
     return panels(["student's own loss", "learning rate"], draw)
 
@@ -106,7 +106,6 @@ def _lines_figure(found: dict[str, dict[str, tuple]], log: bool) -> Figure:
         if log and min(values) > 0 and max(values) > 10 * min(values):
             axis.set_yscale("log")
         axis.set_xlabel("iteration", fontsize=8)
-        axis.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
 
     return panels(names, draw)
 
@@ -132,7 +131,6 @@ def parts_figure(summary: dict[str, Any], task: str) -> Figure | None:
         axis.axhline(0, color="k", linewidth=0.8)
         names, size = [m.split("-", 1)[-1] for m in metrics], 8 if most <= MANY else 6
         axis.set_xticks(range(len(metrics)), names, rotation=40 if most <= MANY else 90, ha="right", fontsize=size)
-        axis.legend(fontsize=8)
 
     titles = [f"{task}, {name}: difference to alone" for name, _ in parts]
     return panels(titles, draw, columns=2 if most <= MANY else 1, width=WIDTH if most <= MANY else 0.16 * most + 4)

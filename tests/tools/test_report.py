@@ -13,11 +13,12 @@ import pytest
 import torch
 from compare_runs import read_metrics
 from compare_table import parts_of, tables
-from comparing import CONFIG, TINY
+from comparing import CONFIG, REPO, TINY
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from omegaconf import OmegaConf
 from PIL import Image
 from quick_start import run_program
-from report_curves import distill_losses, task_loss
+from report_curves import distill_losses, parts_figure, task_loss
 from report_features import spread_batch
 from report_pictures import match, read_labels
 from report_runs import gradient_ratios, read_group, require_same_test_data
@@ -191,3 +192,12 @@ def test_a_comparison_that_has_not_finished_is_named(tmp_path):
     (tmp_path / "alone" / "seed_1" / "words.json").write_text("[]")
     with pytest.raises(UserError, match=r"this comparison has not finished; start its compare\.py command again"):
         read_group(tmp_path, [])
+
+
+def test_the_legend_hides_no_bar():
+    figure = parts_figure(json.loads((REPO / "docs/results/bccd_recipe_400.json").read_text()), "bbox")
+    FigureCanvasAgg(figure).draw()
+    assert len(figure.axes) == 2
+    for axis in figure.axes:
+        legend = axis.get_legend().get_window_extent()
+        assert axis.get_window_extent().x1 <= legend.x0 < legend.x1 <= figure.bbox.x1
